@@ -1,0 +1,1 @@
+"""codecrig: can this audio board keep the promises of a PortCls driver?"""
