@@ -1,0 +1,45 @@
+# Two commands matter: `make demo` shows the rig at work, `make test` proves it. Both set up what they need in .venv.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+# Two test workers: the twin and Verilator builds keep two cores busy.
+WORKERS ?= 2
+PYTEST_OPTIONS ?=
+
+.PHONY: demo test lint registers synth nightly clean
+
+demo: $(VENV)/demo.stamp
+	$(BIN)/codecrig demo
+
+test: $(VENV)/test.stamp lint
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(PYTEST_OPTIONS)
+
+lint: $(VENV)/test.stamp
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python hdl/lint.py
+
+# Regenerate what the other languages read from hdl/regs/codecrig.rdl.
+registers: $(VENV)/test.stamp
+	$(BIN)/python hdl/regs/generate.py
+
+# Place and route; writes build/synth/ and docs/fpga.md.
+synth: $(VENV)/test.stamp
+	$(BIN)/python hdl/synth/synth.py
+
+# All tests, and place and route.
+nightly: test synth
+
+$(VENV)/demo.stamp: pyproject.toml
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[sim]'
+	touch $@
+
+$(VENV)/test.stamp: pyproject.toml
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@ $(VENV)/demo.stamp
+
+clean:
+	rm -rf build
