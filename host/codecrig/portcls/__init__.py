@@ -1,0 +1,69 @@
+"""What Windows defines: interfaces, kernel streaming types, status values, formats. Imports nothing of ours.
+
+Names are Microsoft's; methods are the same words in snake_case.
+"""
+
+from .event import KEvent
+from .formats import WAVEFORMATEX, WAVEFORMATEXTENSIBLE, Format, FormatError
+from .ks import (
+    DEVICE_DESCRIPTION,
+    KSAUDIO_POSITION,
+    KSAUDIO_PRESENTATION_POSITION,
+    KSRTAUDIO_BUFFER,
+    KSRTAUDIO_HWLATENCY,
+    KSRTAUDIO_HWREGISTER,
+    KSSTATE,
+    KSSTREAM_HEADER_OPTIONSF_ENDOFSTREAM,
+    REFERENCE_TIME_PER_SECOND,
+    AudioBuffer,
+    ReadPacket,
+)
+from .memory import MEMORY_CACHING_TYPE, PAGE_BYTES, Mdl, MemoryView, PieceView, join_pieces
+from .status import NTSTATUS, NtStatusError
+from .system import System
+from .unknown import IUnknown
+from .wavert import (
+    IMiniportWaveRT,
+    IMiniportWaveRTInputStream,
+    IMiniportWaveRTOutputStream,
+    IMiniportWaveRTStream,
+    IMiniportWaveRTStreamNotification,
+    IPortWaveRT,
+    IPortWaveRTStream,
+)
+
+__all__ = [
+    "DEVICE_DESCRIPTION",
+    "KSAUDIO_POSITION",
+    "KSAUDIO_PRESENTATION_POSITION",
+    "KSRTAUDIO_BUFFER",
+    "KSRTAUDIO_HWLATENCY",
+    "KSRTAUDIO_HWREGISTER",
+    "KSSTATE",
+    "KSSTREAM_HEADER_OPTIONSF_ENDOFSTREAM",
+    "MEMORY_CACHING_TYPE",
+    "NTSTATUS",
+    "PAGE_BYTES",
+    "REFERENCE_TIME_PER_SECOND",
+    "WAVEFORMATEX",
+    "WAVEFORMATEXTENSIBLE",
+    "AudioBuffer",
+    "Format",
+    "FormatError",
+    "IMiniportWaveRT",
+    "IMiniportWaveRTInputStream",
+    "IMiniportWaveRTOutputStream",
+    "IMiniportWaveRTStream",
+    "IMiniportWaveRTStreamNotification",
+    "IPortWaveRT",
+    "IPortWaveRTStream",
+    "IUnknown",
+    "KEvent",
+    "Mdl",
+    "MemoryView",
+    "NtStatusError",
+    "PieceView",
+    "ReadPacket",
+    "System",
+    "join_pieces",
+]
