@@ -25,7 +25,7 @@ TRANSFER_BYTES = 16384
 PACKET_BYTES = 64
 """Transfers are padded to whole packets of this size, so that the device never sees a short one."""
 PIECE_BYTES = MAX_PAYLOAD_BYTES - HEADER_BYTES
-"""Payload of the pieces of a request that is too long: four with their headers fill a transfer and the window exactly."""
+"""Payload of the pieces of a request that is too long: four with headers fill a transfer and the window exactly."""
 
 _HEADER = struct.Struct("<BBHIHBB")
 _CARRIES_REPLY_PAYLOAD = 0x20
@@ -128,7 +128,7 @@ def _split(request: Request) -> list[tuple[int, int, bytes]]:
 def plan(requests: Sequence[Request], first_sequence: int = 0) -> list[Transfer]:
     """Any list of requests as transfers of at most `TRANSFER_BYTES`, each with at most `WINDOW_BYTES` of replies.
 
-    Requests are never reordered and never straddle two transfers. Raises ValueError for a request that contradicts itself.
+    Requests are never reordered and never straddle two transfers. Raises ValueError for one that contradicts itself.
     """
     transfers: list[Transfer] = []
     parts: list[bytes] = []
@@ -220,7 +220,9 @@ class Exchange:
             found = self._parser.feed(data)
         except ValueError as error:
             raise LinkError.of(
-                f"the reply to {self._next_name()}", f"{error} in {data[:24].hex(' ')}", "close the board and open it again"
+                f"the reply to {self._next_name()}",
+                f"{error} in {data[:24].hex(' ')}",
+                "close the board and open it again",
             ) from error
         for header, payload in found:
             self._take(header, payload)

@@ -1,0 +1,226 @@
+"""Opening a board by name, and finding the boards there are.
+
+Names: `model`, `twin`, a folder in `boards/`, or `usbip:HOST[:PORT]/BUSID` for a board that somebody else exports.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from codecrig.board.bench import TwinBench
+from codecrig.board.board import Board
+from codecrig.board.errors import BoardError, EnvironmentProblem, ProfileError
+from codecrig.board.profile import BoardProfile, find_profile, load_profile, profile_files
+from codecrig.link import LinkError
+
+Pace = Literal["virtual", "real"]
+
+_USBIP = re.compile(r"^usbip:(?P<host>\[[^]]+\]|[^:/\[\]]+)(?::(?P<port>\d+))?/(?P<bus_id>[0-9.-]+)$")
+_USBIP_PORT = 3240
+
+
+@dataclass(frozen=True)
+class BoardListing:
+    """One board that could be opened, or why it could not."""
+
+    name: str
+    """What `--board` takes; empty for a board without a profile."""
+    kind: str
+    description: str
+    serial: str
+    available: bool
+    detail: str
+    """Where it was found, or what is missing."""
+    profile: Path | None
+    snippet: str = ""
+    """For a board without a profile: text ready to become its board.toml."""
+
+
+def open_board(
+    name: str = "twin",
+    *,
+    serial: str | None = None,
+    profile: Path | None = None,
+    clock_ppm: float | None = None,
+    pace: Pace = "virtual",
+    trace: Path | None = None,
+    log: Path | None = None,
+) -> Board:
+    """An open board in a known state: streams stopped, converter off.
+
+    `profile` overrides the profile file. `clock_ppm`, `pace`, `trace` (an FST file) and `log` are for simulated boards.
+    Raises EnvironmentProblem if the name is unknown or no such board is there, LinkError or BoardError if it is there
+    but does not answer as it should.
+    """
+    kind, _, _ = name.partition(":")
+    if kind == "usbip" and ":" in name:
+        return _open_usbip(name, load_profile(profile or find_profile("twin")), serial)
+    if ":" in name:
+        raise EnvironmentProblem(
+            f"expected a board name or usbip:HOST[:PORT]/BUSID; found {name!r}: boards of kind {kind!r} are not "
+            f"supported in this version; next step: choose one of {', '.join(sorted(profile_files()))}"
+        )
+    loaded = load_profile(profile or find_profile(name))
+    if loaded.kind != "twin" and (trace is not None or pace != "virtual"):
+        raise EnvironmentProblem(f"board {name!r} is of kind {loaded.kind!r}: trace and pace are for a twin")
+    if loaded.kind == "model":
+        return _open_model(loaded, clock_ppm)
+    if loaded.kind == "twin":
+        return _open_twin(loaded, clock_ppm, pace, trace, log)
+    if clock_ppm is not None:
+        raise EnvironmentProblem(f"board {name!r} is physical: clock_ppm is for simulated boards")
+    return _open_usb(loaded, serial)
+
+
+def _open_model(profile: BoardProfile, clock_ppm: float | None) -> Board:
+    from codecrig.link.model import ModelLink
+
+    link = ModelLink(clock_ppm=profile.clock_ppm if clock_ppm is None else clock_ppm)
+    return Board(link, profile)
+
+
+def _open_usb(profile: BoardProfile, serial: str | None) -> Board:
+    from codecrig.link import usb
+
+    try:
+        link = usb.UsbLink.open(
+            vendor_id=profile.usb.vendor_id,
+            product_id=profile.usb.product_id,
+            product=profile.usb.product,
+            serial=serial or profile.usb.serial or None,
+        )
+    except usb.DeviceNotFound as error:
+        raise EnvironmentProblem(f"board {profile.name!r}: {error}") from error
+    return Board(link, profile)
+
+
+def _open_usbip(name: str, profile: BoardProfile, serial: str | None) -> Board:
+    from codecrig.link import usb
+    from codecrig.link.usbip import UsbipBackend
+
+    match = _USBIP.match(name)
+    if not match:
+        raise EnvironmentProblem(f"expected usbip:HOST[:PORT]/BUSID, as in usbip:127.0.0.1:3240/1-1; found {name!r}")
+    host, port = match["host"].strip("[]"), int(match["port"] or _USBIP_PORT)
+    try:
+        link = usb.UsbLink.open(
+            vendor_id=profile.usb.vendor_id,
+            product_id=profile.usb.product_id,
+            product=profile.usb.product,
+            serial=serial,
+            backend=UsbipBackend(host, port, match["bus_id"]),
+        )
+    except usb.DeviceNotFound as error:
+        raise EnvironmentProblem(f"{name}: {error}") from error
+    return Board(link, profile)
+
+
+def _open_twin(
+    profile: BoardProfile, clock_ppm: float | None, pace: Pace, trace: Path | None, log: Path | None
+) -> Board:
+    from codecrig import twin
+    from codecrig.link import usb
+    from codecrig.link.usbip import UsbipBackend
+
+    with ExitStack() as undo:
+        process = twin.TwinProcess(
+            clock_ppm=profile.clock_ppm if clock_ppm is None else clock_ppm,
+            pace=pace,
+            trace=trace,
+            codec=twin.CodecSettings(**msgspec.structs.asdict(profile.analog)),
+            log=log,
+        )
+        undo.callback(process.close)
+        try:
+            control = twin.TwinControl(process.host, process.control_port)
+            undo.callback(control.close)
+            link = usb.UsbLink.open(
+                vendor_id=profile.usb.vendor_id,
+                product_id=profile.usb.product_id,
+                product=profile.usb.product,
+                backend=UsbipBackend(process.host, process.usbip_port, process.bus_id),
+                host_time_ns=lambda: int(control.call("host_time")["ns"]),
+                explain=process.failure,
+                timeout_s=usb.TWIN_TIMEOUT_S,
+            )
+            board = Board(link, profile, bench=TwinBench(control), on_close=[control.close, process.close])
+        except (usb.DeviceNotFound, LinkError, OSError) as error:
+            raise BoardError(f"the twin started but cannot be used: {error}{_died(process)}") from error
+        undo.pop_all()
+    return board
+
+
+def _died(process: Any) -> str:
+    """Why the twin is no longer there, or nothing."""
+    failure = process.failure()
+    return f"; the twin has died: {failure}" if failure else ""
+
+
+def list_boards() -> list[BoardListing]:
+    """Every board with a profile, and every board found on USB. Opens no board and starts no twin."""
+    listings: list[BoardListing] = []
+    found, problem = _find_usb()
+    taken: set[int] = set()
+    for name, file in sorted(profile_files().items()):
+        try:
+            profile = load_profile(file)
+        except ProfileError as error:
+            listings.append(BoardListing(name, "?", "", "", False, str(error), file))
+            continue
+        if profile.kind != "usb":
+            detail = "simulated: RTL, firmware and USB, built on first use" if profile.kind == "twin" else "simulated"
+            listings.append(BoardListing(name, profile.kind, profile.description, "", True, detail, file))
+            continue
+        matching = [device for device in found if _fits(profile, device)]
+        for device in matching:
+            taken.add(id(device))
+            listings.append(
+                BoardListing(name, "usb", profile.description, device.serial, not device.problem, device.text, file)
+            )
+        if not matching:
+            listings.append(BoardListing(name, "usb", profile.description, "", False, problem or "not connected", file))
+    for device in found:
+        if id(device) not in taken:
+            found_at = (device.product, device.serial, not device.problem, device.text)
+            listings.append(BoardListing("", "usb", *found_at, None, _snippet(device)))
+    return listings
+
+
+def _find_usb() -> tuple[list[Any], str]:
+    from codecrig.link import usb
+
+    try:
+        return usb.list_devices(), ""
+    except LinkError as error:
+        return [], str(error)
+
+
+def _fits(profile: BoardProfile, device: Any) -> bool:
+    ids = (profile.usb.vendor_id, profile.usb.product_id, profile.usb.product)
+    return ids == (device.vendor_id, device.product_id, device.product) and profile.usb.serial in ("", device.serial)
+
+
+def _snippet(device: Any) -> str:
+    """A board.toml for a device that no profile describes: edit name, description and features."""
+    return f'''name = "my-board"
+kind = "usb"
+description = "{device.product}, found at {device.text}"
+clock_hz = [12288000, 1]
+frame_clocks = 256
+rates = [48000]
+formats = ["pcm16", "pcm24", "pcm32"]
+channels = [1, 2]
+features = ["render", "capture", "notification", "digital_loopback"]
+
+[usb]
+vendor_id = 0x{device.vendor_id:04x}
+product_id = 0x{device.product_id:04x}
+product = "{device.product}"
+serial = "{device.serial}"
+'''
