@@ -35,6 +35,8 @@ class Defect(StrEnum):
     """None of these."""
     MISSING = "missing"
     """The capture ends before the played frames do."""
+    EARLY = "early"
+    """Something was heard before the first played frame, where silence is due."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class FirstBadFrame:
     """The first frame that is not as played, and the likely reason."""
 
     index: int
-    """Counted in played frames."""
+    """Counted in played frames; negative for a frame before the first."""
     captured_index: int
     """Counted in captured frames."""
     expected: tuple[int, ...]
@@ -59,45 +61,63 @@ class Comparison:
 
     bit_exact: bool
     frames: int
-    """Frames compared: all played frames behind the start-up window."""
+    """Played frames compared: all but those inside the start-up window."""
     bad_frames: int
     """Frames that differ or are missing, at this alignment."""
     start_up_frames: int
-    """Played frames at the beginning that were not judged."""
+    """Captured frames at the beginning that carry no promise."""
     lead_in_frames: int
-    """Captured frames before played frame 0."""
-    lead_in_silent: bool
+    """Captured frames between start-up window and played frame 0; silence is due."""
+    lead_in_bad_frames: int
+    """Those of them that are not silent."""
+    tail_frames: int
+    """Captured frames behind the last played frame; not judged."""
+    tail_silent: bool
     first_bad: FirstBadFrame | None
 
 
 def compare_exact(
     played: Samples, captured: Samples, offset_frames: int, *, start_up_frames: int = 0, bits: int = 24
 ) -> Comparison:
-    """Compares each played frame behind the start-up window with the captured frame `offset_frames` later."""
-    start = min(max(0, start_up_frames), len(played))
+    """Compares each played frame with the captured frame `offset_frames` later.
+
+    The first `start_up_frames` captured frames are not judged. Between them and played frame 0 silence is due; a
+    frame there that is not silent is bad, with a negative index.
+    """
     count = len(played)
-    lead_in = captured[: max(0, offset_frames)]
+    # Played frames inside the window; those before it, if the capture began late, were never captured: bad.
+    window = slice(min(max(0, -offset_frames), count), min(max(0, start_up_frames - offset_frames), count))
+    lead_in = np.any(captured[start_up_frames : max(start_up_frames, offset_frames)] != 0, axis=1)
+    tail = captured[max(0, offset_frames + count) :]
     # A capture that began late or ended early lacks frames; those count as bad.
-    have_from = max(start, -offset_frames)
+    have_from = max(0, -offset_frames)
     have_to = max(have_from, min(count, len(captured) - offset_frames))
     differs = np.ones(count, bool)
-    differs[:start] = False
     if have_to > have_from:
         differs[have_from:have_to] = np.any(
             played[have_from:have_to] != captured[have_from + offset_frames : have_to + offset_frames], axis=1
         )
+    differs[window] = False
+    judged = count - max(0, window.stop - window.start)
     bad_frames = int(np.count_nonzero(differs))
     first_bad = None
-    if bad_frames:
-        index = int(np.argmax(differs))
-        first_bad = _explain(played, captured, index, offset_frames, bits)
+    if np.any(lead_in):
+        at = start_up_frames + int(np.argmax(lead_in))
+        found = tuple(int(value) for value in captured[at])
+        detail = f"{_frames(int(np.count_nonzero(lead_in)))} before the first played frame not silent"
+        silence = (0,) * played.shape[1]
+        first_bad = FirstBadFrame(at - offset_frames, at, silence, found, Defect.EARLY, detail)
+    elif bad_frames:
+        first_bad = _explain(played, captured, int(np.argmax(differs)), offset_frames, bits)
     return Comparison(
-        bit_exact=bad_frames == 0 and count > start,
-        frames=count - start,
+        bit_exact=first_bad is None and judged > 0,
+        frames=judged,
         bad_frames=bad_frames,
-        start_up_frames=start,
+        start_up_frames=start_up_frames,
         lead_in_frames=len(lead_in),
-        lead_in_silent=not bool(np.any(lead_in)),
+        lead_in_bad_frames=int(np.count_nonzero(lead_in)),
+        tail_frames=len(tail),
+        tail_silent=not bool(np.any(tail)),
         first_bad=first_bad,
     )
 

@@ -98,24 +98,24 @@ def spectrum(lines: Sequence[Line], *, title: str, low_hz: float = 20.0) -> str:
     parts = [f'<rect class="plot" x="{LEFT}" y="{top}" width="{PLOT}" height="{height}"/>']
     step = 20 if ceiling - bottom_db <= 160 else 40
     for level in range(int(bottom_db), int(ceiling) + 1, step):
-        y = top + (ceiling - level) / (ceiling - bottom_db) * height
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{LEFT + PLOT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(_text(LEFT - 8, y + 4, f"{level} dB".replace("-", "\u2212"), "tick end"))
+        row = top + (ceiling - level) / (ceiling - bottom_db) * height
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{LEFT + PLOT}" y1="{row:.1f}" y2="{row:.1f}"/>')
+        parts.append(_text(LEFT - 8, row + 4, f"{level} dB".replace("-", "\u2212"), "tick end"))
     span = log10(high_hz / low_hz)
     for decade in range(1, 6):
         for digit in (1, 2, 5):
             frequency = digit * 10.0**decade
             if low_hz <= frequency <= high_hz:
-                x = LEFT + log10(frequency / low_hz) / span * PLOT
-                parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{height + top}"/>')
+                column = LEFT + log10(frequency / low_hz) / span * PLOT
+                parts.append(f'<line class="grid" x1="{column:.1f}" x2="{column:.1f}" y1="{top}" y2="{height + top}"/>')
                 name = f"{frequency / 1000:g} kHz" if frequency >= 1000 else f"{frequency:g} Hz"
-                place = "start" if x < LEFT + 10 else "end" if x > LEFT + PLOT - 20 else "middle"
-                parts.append(_text(x, height + top + 16, name, f"tick {place}"))
+                place = "start" if column < LEFT + 10 else "end" if column > LEFT + PLOT - 20 else "middle"
+                parts.append(_text(column, height + top + 16, name, f"tick {place}"))
     for line in lines:
         x, y = _log_columns(line.x, line.y, low_hz, high_hz)
         if len(x):
-            level = np.clip(y, bottom_db, ceiling)
-            path = _points(LEFT + x * PLOT, top + (ceiling - level) / (ceiling - bottom_db) * height)
+            clipped = np.clip(y, bottom_db, ceiling)
+            path = _points(LEFT + x * PLOT, top + (ceiling - clipped) / (ceiling - bottom_db) * height)
             parts.append(f'<polyline class="line {line.style}" points="{path}"/>')
     return _svg(height + top + 24, title, parts)
 
@@ -131,10 +131,10 @@ def chart(lines: Sequence[Line], *, title: str, height: int = 180, dots: bool = 
     low, high = low - margin, high + margin
     end = end if end > start else start + 1.0
     for value in _ticks(low, high, 5):
-        y = 4 + (high - value) / (high - low) * height
+        level = 4 + (high - value) / (high - low) * height
         style = "zero" if abs(value) < 1e-12 else "grid"
-        parts.append(f'<line class="{style}" x1="{LEFT}" x2="{LEFT + PLOT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(_text(LEFT - 8, y + 4, _number(value), "tick end"))
+        parts.append(f'<line class="{style}" x1="{LEFT}" x2="{LEFT + PLOT}" y1="{level:.1f}" y2="{level:.1f}"/>')
+        parts.append(_text(LEFT - 8, level + 4, _number(value), "tick end"))
     parts += _axis_x(start, end, height + 8, "s", total_top=4, bottom_of_plot=height + 4)
     for line in lines:
         x = LEFT + (line.x - start) / (end - start) * PLOT

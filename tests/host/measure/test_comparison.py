@@ -23,7 +23,8 @@ def judge(played: np.ndarray, heard: np.ndarray, **options: int) -> Comparison:
 def test_equal_frames_are_bit_exact(played: np.ndarray) -> None:
     result = judge(played, played)
     assert result.bit_exact and result.first_bad is None
-    assert (result.frames, result.bad_frames, result.lead_in_frames, result.lead_in_silent) == (5000, 0, LEAD_IN, True)
+    assert (result.frames, result.bad_frames, result.lead_in_frames, result.lead_in_bad_frames) == (5000, 0, LEAD_IN, 0)
+    assert (result.tail_frames, result.tail_silent) == (50, True)
 
 
 def test_one_wrong_bit_in_the_last_frame_is_seen(played: np.ndarray) -> None:
@@ -95,21 +96,37 @@ def test_capture_that_begins_late_lacks_frames(played: np.ndarray) -> None:
     assert result.first_bad is not None
     assert result.bad_frames == 25
     assert (result.first_bad.index, result.first_bad.defect) == (0, Defect.MISSING)
-    assert compare_exact(played, played[25:], -25, start_up_frames=25).bit_exact
 
 
 def test_start_up_window_is_left_out_and_not_a_frame_more(played: np.ndarray) -> None:
-    heard = played.copy()
-    heard[:16] = 0
-    assert judge(played, heard, start_up_frames=16).bit_exact
-    assert judge(played, heard, start_up_frames=16).frames == 5000 - 16
-    result = judge(played, heard, start_up_frames=15)
-    assert result.first_bad is not None and result.first_bad.index == 15
+    """The window counts captured frames: here 16, of which the first 6 come before played frame 0."""
+    captured = np.concatenate([np.full((6, 2), 99, np.int32), played])
+    captured[6:16] = -1
+    result = compare_exact(played, captured, 6, start_up_frames=16, bits=16)
+    assert result.bit_exact
+    assert (result.frames, result.lead_in_frames) == (5000 - 10, 0)
+    result = compare_exact(played, captured, 6, start_up_frames=15, bits=16)
+    assert result.first_bad is not None and result.first_bad.index == 9
 
 
-def test_noise_before_the_first_frame_is_reported(played: np.ndarray) -> None:
-    captured = np.concatenate([np.full((LEAD_IN, 2), 1, np.int32), played])
-    assert not compare_exact(played, captured, LEAD_IN).lead_in_silent
+def test_sound_before_the_first_frame_is_bad(played: np.ndarray) -> None:
+    captured = np.concatenate([np.zeros((LEAD_IN, 2), np.int32), played])
+    captured[40, 1] = 5
+    result = compare_exact(played, captured, LEAD_IN, start_up_frames=8)
+    assert not result.bit_exact
+    assert result.first_bad is not None
+    assert (result.first_bad.index, result.first_bad.captured_index) == (40 - LEAD_IN, 40)
+    assert (result.first_bad.expected, result.first_bad.found) == ((0, 0), (0, 5))
+    assert result.first_bad.defect is Defect.EARLY
+    captured[40, 1], captured[7, 0] = 0, 5
+    assert compare_exact(played, captured, LEAD_IN, start_up_frames=8).bit_exact
+
+
+def test_sound_behind_the_last_frame_is_told(played: np.ndarray) -> None:
+    captured = np.concatenate([played, np.full((3, 2), 1, np.int32)])
+    result = compare_exact(played, captured, 0)
+    assert result.bit_exact
+    assert (result.tail_frames, result.tail_silent) == (3, False)
 
 
 def test_a_window_as_long_as_the_recording_proves_nothing(played: np.ndarray) -> None:
