@@ -1,0 +1,716 @@
+/* See bridge.h. The wire format and the order of its checks: docs/wire.md. */
+#include "bridge.h"
+
+#include <string.h>
+
+#include "codecrig_regs.h"
+#include "log.h"
+#include "port.h"
+
+#ifndef CODECRIG_BUILD
+#define CODECRIG_BUILD 0u /* first 32 bits of the hash of the sources; the build passes it in */
+#endif
+
+#define HEADER_BYTES REQUEST_HEADER_BYTES
+#define MAX_LENGTH BRIDGE_MAX_LENGTH_RESET
+#define START_BYTE 0xA5u
+#define FILLER_BYTE 0x00u
+#define OPERATION_CARRIES_PAYLOAD 0x40u
+#define OPERATION_REPLY 0x80u
+
+/* "Quiet": no byte arrived for so long. */
+#define QUIET_US 100000u
+/* The FPGA has so long to answer a READ or WRITE, or to deliver a WAIT's reply after attention rose. */
+#define NO_REPLY_US 20000u
+/* Filler bytes before a reply, at most. */
+#define SPI_SLACK_BYTES 16u
+/* 16 FPGA clocks of 12.288 MHz are 1.3 us. A difference of 3 in a microsecond counter is more than 2 us. */
+#define SELECT_GAP_US 3u
+
+/* The bridge's block of the address map: no register lies beyond, and 4 KiB is one largest request. */
+#define BRIDGE_BLOCK_BYTES 0x1000u
+
+/* Received requests. Holds seven of the largest WRITEs, so that USB keeps going while one is on SPI. */
+#define RECEIVE_RING_BYTES 32768u
+/* Replies. Exactly the window that clients are promised: a client that keeps it never blocks itself. */
+#define REPLY_RING_BYTES BRIDGE_WINDOW_RESET
+/* Largest SPI transfer: request header, slack, reply header, and one payload in either direction. */
+#define SPI_BUFFER_BYTES (HEADER_BYTES + MAX_LENGTH + SPI_SLACK_BYTES + HEADER_BYTES)
+
+_Static_assert((RECEIVE_RING_BYTES & (RECEIVE_RING_BYTES - 1u)) == 0, "ring indices wrap by mask");
+_Static_assert((REPLY_RING_BYTES & (REPLY_RING_BYTES - 1u)) == 0, "ring indices wrap by mask");
+_Static_assert(REPLY_RING_BYTES % 64u == 0, "full packets leave the reply ring in one piece");
+
+/* A request waits in the receive ring as a prefix, its header and, for a WRITE, its payload. */
+typedef struct __attribute__((packed)) record_prefix {
+  uint8_t status;   /* not OK: answer with it and do nothing else */
+  uint8_t reserved;
+  uint16_t payload_bytes;
+} record_prefix_t;
+_Static_assert(sizeof(record_prefix_t) == 4, "prefix is stored in the ring");
+#define RECORD_BYTES (sizeof(record_prefix_t) + HEADER_BYTES)
+
+typedef enum parser_state {
+  PARSER_IDLE,    /* between requests: filler is skipped */
+  PARSER_HEADER,  /* collecting 12 bytes */
+  PARSER_PLACE,   /* a header is complete and waits for room in the ring */
+  PARSER_PAYLOAD, /* storing; the room is reserved */
+  PARSER_SKIP,    /* a refused request's payload */
+  PARSER_DISCARD, /* until the link is quiet */
+} parser_state_t;
+
+typedef enum executor_state {
+  EXECUTOR_IDLE,
+  EXECUTOR_SPI,       /* DMA runs */
+  EXECUTOR_ATTENTION, /* WAIT was sent, clock stopped */
+  EXECUTOR_DRAIN,     /* chip select is high, an abandoned DMA runs out */
+} executor_state_t;
+
+typedef enum reply_state { REPLY_SEEK, REPLY_HEADER, REPLY_PAYLOAD, REPLY_COMPLETE, REPLY_BROKEN } reply_state_t;
+
+/* Ring indices count bytes since reset and wrap at 2^32; the ring sizes are powers of two. */
+static struct {
+  uint8_t receive_ring[RECEIVE_RING_BYTES];
+  uint8_t reply_ring[REPLY_RING_BYTES];
+  uint8_t spi_tx[SPI_BUFFER_BYTES]; /* the port's while port_spi_busy() */
+  uint8_t spi_rx[SPI_BUFFER_BYTES]; /* the port's while port_spi_busy() */
+
+  /* parser */
+  parser_state_t parser;
+  uint8_t header[HEADER_BYTES]; /* of the request being received */
+  uint32_t header_bytes;
+  uint32_t payload_left;
+  uint8_t status;         /* what the request being received will be answered with */
+  uint64_t last_byte_us;
+  bool blocked;           /* the last bytes offered were not all taken */
+  uint32_t receive_read;  /* oldest record */
+  uint32_t receive_write; /* end of the complete records */
+  uint32_t receive_fill;  /* end of the record being stored */
+
+  /* executor: works on the oldest record, which stays in the ring until its reply is complete */
+  executor_state_t executor;
+  uint8_t request[HEADER_BYTES];
+  record_prefix_t prefix;
+  uint32_t reply_bytes_expected; /* payload of a good reply */
+  uint32_t spi_length;           /* of the DMA that runs */
+  uint32_t spi_parse_from;       /* first byte of it that may belong to a reply */
+  bool reply_timer_runs;
+  uint64_t reply_timer_us;
+  uint64_t deselected_us;
+  bool select_gap;               /* chip select was raised at deselected_us, not lowered since */
+
+  /* the reply being read from SPI */
+  reply_state_t reply;
+  uint8_t reply_header[HEADER_BYTES];
+  uint32_t reply_header_bytes;
+  uint32_t reply_payload_left;
+
+  /* reply ring */
+  uint32_t reply_read;
+  uint32_t reply_write; /* end of the complete replies */
+  uint32_t reply_fill;  /* end of the reply being stored */
+
+  uint32_t scratch;
+  bridge_counters_t counters;
+} bridge;
+
+/* The RP2040 has 264 KiB of RAM. TinyUSB, its buffers, both stacks and the SDK take less than 64 KiB, a bitstream on its way
+ * to the FPGA is streamed; the bridge may have 64 KiB, which leaves half of the memory free. */
+_Static_assert(sizeof(bridge) <= 64u * 1024u, "RAM budget of the bridge");
+
+/* ---------------------------------------------------------------- small helpers */
+
+static uint32_t get_u32(const uint8_t *from) {
+  return (uint32_t)from[0] | ((uint32_t)from[1] << 8) | ((uint32_t)from[2] << 16) | ((uint32_t)from[3] << 24);
+}
+
+static void put_u32(uint8_t *to, uint32_t value) {
+  to[0] = (uint8_t)value;
+  to[1] = (uint8_t)(value >> 8);
+  to[2] = (uint8_t)(value >> 16);
+  to[3] = (uint8_t)(value >> 24);
+}
+
+static uint32_t header_length(const uint8_t *header) {
+  return (uint32_t)header[REQUEST_HEADER_LENGTH_OFFSET] | ((uint32_t)header[REQUEST_HEADER_LENGTH_OFFSET + 1] << 8);
+}
+
+static uint32_t header_address(const uint8_t *header) { return get_u32(header + REQUEST_HEADER_ADDRESS_OFFSET); }
+
+static uint8_t header_check(const uint8_t *header, uint32_t bytes) {
+  uint8_t check = 0;
+  for (uint32_t i = 0; i < bytes; i++) {
+    check ^= header[i];
+  }
+  return check;
+}
+
+static void ring_write(uint8_t *ring, uint32_t size, uint32_t at, const uint8_t *from, uint32_t length) {
+  const uint32_t offset = at & (size - 1u);
+  const uint32_t first = length < size - offset ? length : size - offset;
+  memcpy(ring + offset, from, first);
+  memcpy(ring, from + first, length - first);
+}
+
+static void ring_read(const uint8_t *ring, uint32_t size, uint32_t at, uint8_t *to, uint32_t length) {
+  const uint32_t offset = at & (size - 1u);
+  const uint32_t first = length < size - offset ? length : size - offset;
+  memcpy(to, ring + offset, first);
+  memcpy(to + first, ring, length - first);
+}
+
+static void raise_to(uint32_t *high_water, uint32_t value) {
+  if (value > *high_water) {
+    *high_water = value;
+  }
+}
+
+/* ---------------------------------------------------------------- reply ring */
+
+static uint32_t reply_room(void) { return REPLY_RING_BYTES - (bridge.reply_fill - bridge.reply_read); }
+
+static void reply_store(const uint8_t *bytes, uint32_t length) {
+  ring_write(bridge.reply_ring, REPLY_RING_BYTES, bridge.reply_fill, bytes, length);
+  bridge.reply_fill += length;
+}
+
+/* Header of a reply to the current request. */
+static void reply_store_header(uint8_t status, uint32_t length) {
+  uint8_t header[HEADER_BYTES];
+  memcpy(header, bridge.request, HEADER_BYTES);
+  header[REQUEST_HEADER_START_OFFSET] = START_BYTE;
+  header[REQUEST_HEADER_OPERATION_OFFSET] |= OPERATION_REPLY;
+  header[REQUEST_HEADER_LENGTH_OFFSET] = (uint8_t)length;
+  header[REQUEST_HEADER_LENGTH_OFFSET + 1] = (uint8_t)(length >> 8);
+  header[REQUEST_HEADER_STATUS_OFFSET] = status;
+  header[REQUEST_HEADER_CHECK_OFFSET] = 0;
+  header[REQUEST_HEADER_CHECK_OFFSET] = (uint8_t)(0xFFu ^ header_check(header, HEADER_BYTES));
+  reply_store(header, HEADER_BYTES);
+}
+
+/* The reply is complete in the ring: publish it and drop the request. */
+static void finish(uint8_t status) {
+  bridge.reply_write = bridge.reply_fill;
+  raise_to(&bridge.counters.tx_high_water, bridge.reply_write - bridge.reply_read);
+  bridge.receive_read += (uint32_t)RECORD_BYTES + bridge.prefix.payload_bytes;
+  bridge.counters.requests++;
+  if (status != STATUS_OK) {
+    bridge.counters.errors++;
+  }
+  if (status == STATUS_BAD_HEADER) {
+    bridge.counters.bad_headers++;
+  } else if (status == STATUS_TRUNCATED) {
+    bridge.counters.truncated++;
+  } else if (status == STATUS_NO_REPLY) {
+    bridge.counters.no_replies++;
+  }
+  if (status != STATUS_OK) {
+    log_request(bridge.request[REQUEST_HEADER_OPERATION_OFFSET], header_address(bridge.request),
+                header_length(bridge.request), status);
+  }
+}
+
+static void finish_with_status(uint8_t status) {
+  bridge.reply_fill = bridge.reply_write; /* forget a reply that came in part */
+  reply_store_header(status, 0);
+  finish(status);
+}
+
+size_t bridge_reply_level(void) { return bridge.reply_write - bridge.reply_read; }
+
+const uint8_t *bridge_reply_peek(size_t *length) {
+  const uint32_t offset = bridge.reply_read & (REPLY_RING_BYTES - 1u);
+  const uint32_t level = bridge.reply_write - bridge.reply_read;
+  *length = level < REPLY_RING_BYTES - offset ? level : REPLY_RING_BYTES - offset;
+  return bridge.reply_ring + offset;
+}
+
+void bridge_reply_copy(uint8_t *to, size_t length) {
+  ring_read(bridge.reply_ring, REPLY_RING_BYTES, bridge.reply_read, to, (uint32_t)length);
+}
+
+void bridge_reply_take(size_t length) { bridge.reply_read += (uint32_t)length; }
+
+/* ---------------------------------------------------------------- receiving */
+
+static uint32_t receive_room(void) { return RECEIVE_RING_BYTES - (bridge.receive_fill - bridge.receive_read); }
+
+static void receive_store(const uint8_t *bytes, uint32_t length) {
+  ring_write(bridge.receive_ring, RECEIVE_RING_BYTES, bridge.receive_fill, bytes, length);
+  bridge.receive_fill += length;
+  raise_to(&bridge.counters.rx_high_water, bridge.receive_fill - bridge.receive_read);
+}
+
+static void receive_store_record(uint8_t status, uint32_t payload_bytes) {
+  const record_prefix_t prefix = {.status = status, .reserved = 0, .payload_bytes = (uint16_t)payload_bytes};
+  receive_store((const uint8_t *)&prefix, sizeof prefix);
+  receive_store(bridge.header, HEADER_BYTES);
+}
+
+/* The request is complete: hand it to the executor. */
+static void parser_commit(void) {
+  bridge.receive_write = bridge.receive_fill;
+  bridge.parser = PARSER_IDLE;
+}
+
+/* What the header alone tells about the request. */
+static uint8_t parser_judge(const uint8_t *header) {
+  const uint32_t length = header_length(header);
+  switch (header[REQUEST_HEADER_OPERATION_OFFSET]) {
+    case OPERATION_READ:
+    case OPERATION_WRITE:
+      return length == 0 || length > MAX_LENGTH ? STATUS_BAD_LENGTH : STATUS_OK;
+    case OPERATION_WAIT:
+      return length == 0 ? STATUS_OK : STATUS_BAD_LENGTH;
+    default:
+      return STATUS_UNKNOWN_OPERATION;
+  }
+}
+
+static void parser_header_complete(void) {
+  if (header_check(bridge.header, HEADER_BYTES) != 0xFFu) {
+    bridge.parser = PARSER_DISCARD;
+    return;
+  }
+  bridge.status = parser_judge(bridge.header);
+  const bool carries = (bridge.header[REQUEST_HEADER_OPERATION_OFFSET] & OPERATION_CARRIES_PAYLOAD) != 0;
+  bridge.payload_left = carries ? header_length(bridge.header) : 0;
+  bridge.parser = PARSER_PLACE;
+}
+
+/* Moves a complete header into the ring. The whole request must fit, so that storing its payload never stops half way. */
+static bool parser_place(void) {
+  const bool store = bridge.status == STATUS_OK;
+  const uint32_t payload = store ? bridge.payload_left : 0;
+  if (receive_room() < RECORD_BYTES + payload) {
+    return false;
+  }
+  receive_store_record(bridge.status, payload);
+  if (bridge.payload_left == 0) {
+    parser_commit();
+  } else {
+    bridge.parser = store ? PARSER_PAYLOAD : PARSER_SKIP;
+  }
+  return true;
+}
+
+static size_t parser_take(const uint8_t *bytes, size_t count) {
+  size_t used = 0;
+  while (used < count) {
+    switch (bridge.parser) {
+      case PARSER_IDLE:
+        if (bytes[used] == FILLER_BYTE) {
+          used++;
+          break;
+        }
+        memset(bridge.header, 0, sizeof bridge.header);
+        bridge.header_bytes = 0;
+        bridge.parser = bytes[used] == START_BYTE ? PARSER_HEADER : PARSER_DISCARD;
+        break;
+
+      case PARSER_HEADER:
+        bridge.header[bridge.header_bytes++] = bytes[used++];
+        if (bridge.header_bytes == HEADER_BYTES) {
+          parser_header_complete();
+        }
+        if (bridge.parser == PARSER_PLACE) {
+          (void)parser_place(); /* without room, bridge_task tries again */
+        }
+        break;
+
+      case PARSER_PLACE:
+        if (!parser_place()) {
+          return used;
+        }
+        break;
+
+      case PARSER_PAYLOAD:
+      case PARSER_SKIP: {
+        const size_t rest = count - used;
+        const uint32_t piece = rest < bridge.payload_left ? (uint32_t)rest : bridge.payload_left;
+        if (bridge.parser == PARSER_PAYLOAD) {
+          receive_store(bytes + used, piece);
+        }
+        used += piece;
+        bridge.payload_left -= piece;
+        if (bridge.payload_left == 0) {
+          parser_commit();
+        }
+        break;
+      }
+
+      case PARSER_DISCARD:
+        if (bridge.header_bytes < HEADER_BYTES) {
+          bridge.header[bridge.header_bytes++] = bytes[used++];
+        } else {
+          used = count;
+        }
+        break;
+    }
+  }
+  return used;
+}
+
+size_t bridge_receive(const uint8_t *bytes, size_t count) {
+  const size_t used = parser_take(bytes, count);
+  bridge.blocked = used < count;
+  if (used > 0) {
+    bridge.last_byte_us = port_time_us();
+  }
+  return used;
+}
+
+/* The request being received is cut off, or what was received is no request: quiet ends it. Bytes that were offered and not
+ * taken are not silence. */
+static bool parser_waits_for_quiet(void) {
+  return !bridge.blocked && bridge.parser != PARSER_IDLE && bridge.parser != PARSER_PLACE;
+}
+
+static bool parser_task(void) {
+  if (bridge.parser == PARSER_PLACE) {
+    return parser_place();
+  }
+  if (!parser_waits_for_quiet() || port_time_us() - bridge.last_byte_us < QUIET_US) {
+    return false;
+  }
+  bridge.receive_fill = bridge.receive_write; /* forget what was stored of it */
+  if (receive_room() < RECORD_BYTES) {
+    return false;
+  }
+  receive_store_record(bridge.parser == PARSER_DISCARD ? STATUS_BAD_HEADER : STATUS_TRUNCATED, 0);
+  parser_commit();
+  return true;
+}
+
+/* ---------------------------------------------------------------- bridge registers */
+
+static uint32_t register_read(uint32_t address) {
+  const bridge_counters_t *counters = &bridge.counters;
+  switch (address) {
+    case BRIDGE_ID:
+      return BRIDGE_ID_RESET;
+    case BRIDGE_VERSION:
+      return bridge_wire_version();
+    case BRIDGE_BUILD:
+      return CODECRIG_BUILD;
+    case BRIDGE_MAX_LENGTH:
+      return MAX_LENGTH;
+    case BRIDGE_WINDOW:
+      return REPLY_RING_BYTES;
+    case BRIDGE_SCRATCH:
+      return bridge.scratch;
+    case BRIDGE_SPI_HZ:
+      return BRIDGE_SPI_HZ_RESET;
+    case BRIDGE_FPGA_STATUS:
+      return (port_fpga_done() ? 1u : 0u) << BRIDGE_FPGA_STATUS_READY_LSB;
+    case BRIDGE_SERIAL_LO:
+      return (uint32_t)port_serial();
+    case BRIDGE_SERIAL_HI:
+      return (uint32_t)(port_serial() >> 32);
+    case BRIDGE_REQUESTS:
+      return counters->requests;
+    case BRIDGE_ERRORS:
+      return counters->errors;
+    case BRIDGE_BAD_HEADERS:
+      return counters->bad_headers;
+    case BRIDGE_TRUNCATED:
+      return counters->truncated;
+    case BRIDGE_NO_REPLIES:
+      return counters->no_replies;
+    case BRIDGE_RX_HIGH_WATER:
+      return counters->rx_high_water;
+    case BRIDGE_TX_HIGH_WATER:
+      return counters->tx_high_water;
+    default:
+      return 0;
+  }
+}
+
+static void register_write(uint32_t address, uint32_t value) {
+  if (address == BRIDGE_SCRATCH) {
+    bridge.scratch = value;
+  }
+}
+
+static void execute_register_request(void) {
+  const uint32_t address = header_address(bridge.request);
+  const uint32_t length = header_length(bridge.request);
+  const uint32_t offset = address - BRIDGE_BASE;
+  if (offset >= BRIDGE_BLOCK_BYTES) {
+    finish_with_status(STATUS_UNMAPPED);
+  } else if (address % 4u != 0) {
+    finish_with_status(STATUS_MISALIGNED);
+  } else if (length % 4u != 0) {
+    finish_with_status(STATUS_BAD_LENGTH);
+  } else if (offset + length > BRIDGE_BLOCK_BYTES) {
+    finish_with_status(STATUS_UNMAPPED);
+  } else if (bridge.request[REQUEST_HEADER_OPERATION_OFFSET] == OPERATION_READ) {
+    reply_store_header(STATUS_OK, length);
+    for (uint32_t at = 0; at < length; at += 4) {
+      uint8_t word[4];
+      put_u32(word, register_read(address + at));
+      reply_store(word, sizeof word);
+    }
+    finish(STATUS_OK);
+  } else {
+    const uint32_t payload = bridge.receive_read + (uint32_t)RECORD_BYTES;
+    for (uint32_t at = 0; at < length; at += 4) {
+      uint8_t word[4];
+      ring_read(bridge.receive_ring, RECEIVE_RING_BYTES, payload + at, word, sizeof word);
+      register_write(address + at, get_u32(word));
+    }
+    finish_with_status(STATUS_OK);
+  }
+}
+
+/* ---------------------------------------------------------------- SPI */
+
+static void spi_start(uint32_t length, uint32_t parse_from) {
+  bridge.spi_length = length;
+  bridge.spi_parse_from = parse_from;
+  bridge.executor = EXECUTOR_SPI;
+  port_spi_start(bridge.spi_tx, bridge.spi_rx, length);
+}
+
+static void spi_start_filler(uint32_t length) {
+  memset(bridge.spi_tx, FILLER_BYTE, length);
+  spi_start(length, 0);
+}
+
+static void spi_deselect(void) {
+  port_spi_select(false);
+  bridge.deselected_us = port_time_us();
+  bridge.select_gap = true;
+  bridge.executor = port_spi_busy() ? EXECUTOR_DRAIN : EXECUTOR_IDLE;
+}
+
+static bool spi_gap_over(void) {
+  return !bridge.select_gap || port_time_us() - bridge.deselected_us >= SELECT_GAP_US;
+}
+
+/* Sends the request and, in the same transfer, filler for the longest way its reply can take. A WAIT goes alone. */
+static void spi_send_request(void) {
+  const uint32_t payload = bridge.prefix.payload_bytes;
+  const uint32_t request = HEADER_BYTES + payload;
+  const bool wait = bridge.request[REQUEST_HEADER_OPERATION_OFFSET] == OPERATION_WAIT;
+  const uint32_t filler = wait ? 0 : SPI_SLACK_BYTES + HEADER_BYTES + bridge.reply_bytes_expected;
+  ring_read(bridge.receive_ring, RECEIVE_RING_BYTES, bridge.receive_read + (uint32_t)sizeof(record_prefix_t),
+            bridge.spi_tx, request);
+  memset(bridge.spi_tx + request, FILLER_BYTE, filler);
+  bridge.reply = REPLY_SEEK;
+  bridge.reply_header_bytes = 0;
+  bridge.reply_timer_runs = false;
+  bridge.select_gap = false;
+  port_spi_select(true);
+  spi_start(request + filler, HEADER_BYTES);
+}
+
+/* Only an answer to the request that was sent counts as one; anything else is noise on the link. */
+static bool spi_reply_header_fits(void) {
+  const uint8_t *reply = bridge.reply_header;
+  const uint8_t *request = bridge.request;
+  const uint32_t expected = reply[REQUEST_HEADER_STATUS_OFFSET] == STATUS_OK ? bridge.reply_bytes_expected : 0;
+  return header_check(reply, HEADER_BYTES) == 0xFFu &&
+         reply[REQUEST_HEADER_OPERATION_OFFSET] == (request[REQUEST_HEADER_OPERATION_OFFSET] | OPERATION_REPLY) &&
+         memcmp(reply + REQUEST_HEADER_SEQUENCE_OFFSET, request + REQUEST_HEADER_SEQUENCE_OFFSET,
+                REQUEST_HEADER_LENGTH_OFFSET - REQUEST_HEADER_SEQUENCE_OFFSET) == 0 &&
+         reply[REQUEST_HEADER_STATUS_OFFSET] != STATUS_BAD_HEADER && header_length(reply) == expected;
+}
+
+static void spi_parse(const uint8_t *bytes, uint32_t count) {
+  uint32_t used = 0;
+  while (used < count) {
+    const uint32_t rest = count - used;
+    switch (bridge.reply) {
+      case REPLY_SEEK: {
+        const uint8_t *start = memchr(bytes + used, START_BYTE, rest);
+        if (start == NULL) {
+          return;
+        }
+        used = (uint32_t)(start - bytes);
+        bridge.reply = REPLY_HEADER;
+        break;
+      }
+      case REPLY_HEADER:
+        bridge.reply_header[bridge.reply_header_bytes++] = bytes[used++];
+        if (bridge.reply_header_bytes < HEADER_BYTES) {
+          break;
+        }
+        if (!spi_reply_header_fits()) {
+          bridge.reply = REPLY_BROKEN;
+          return;
+        }
+        reply_store(bridge.reply_header, HEADER_BYTES);
+        bridge.reply_payload_left = header_length(bridge.reply_header);
+        bridge.reply = bridge.reply_payload_left > 0 ? REPLY_PAYLOAD : REPLY_COMPLETE;
+        break;
+      case REPLY_PAYLOAD: {
+        const uint32_t piece = rest < bridge.reply_payload_left ? rest : bridge.reply_payload_left;
+        reply_store(bytes + used, piece);
+        used += piece;
+        bridge.reply_payload_left -= piece;
+        if (bridge.reply_payload_left == 0) {
+          bridge.reply = REPLY_COMPLETE;
+        }
+        break;
+      }
+      case REPLY_COMPLETE:
+      case REPLY_BROKEN:
+        return;
+    }
+  }
+}
+
+/* A transfer has ended: the reply is complete, or more of it must be clocked out, or it never came. */
+static void spi_transfer_ended(void) {
+  spi_parse(bridge.spi_rx + bridge.spi_parse_from, bridge.spi_length - bridge.spi_parse_from);
+  if (bridge.reply == REPLY_COMPLETE) {
+    spi_deselect();
+    finish(bridge.reply_header[REQUEST_HEADER_STATUS_OFFSET]);
+    return;
+  }
+  const uint64_t now = port_time_us();
+  if (bridge.request[REQUEST_HEADER_OPERATION_OFFSET] == OPERATION_WAIT && !bridge.reply_timer_runs) {
+    bridge.executor = EXECUTOR_ATTENTION;
+    return;
+  }
+  if (!bridge.reply_timer_runs) {
+    bridge.reply_timer_runs = true;
+    bridge.reply_timer_us = now;
+  }
+  if (bridge.reply == REPLY_BROKEN || now - bridge.reply_timer_us >= NO_REPLY_US) {
+    spi_deselect();
+    finish_with_status(STATUS_NO_REPLY);
+    return;
+  }
+  switch (bridge.reply) {
+    case REPLY_HEADER:
+      spi_start_filler(HEADER_BYTES - bridge.reply_header_bytes + bridge.reply_bytes_expected);
+      break;
+    case REPLY_PAYLOAD:
+      spi_start_filler(bridge.reply_payload_left);
+      break;
+    default:
+      spi_start_filler(SPI_SLACK_BYTES + HEADER_BYTES + bridge.reply_bytes_expected);
+      break;
+  }
+}
+
+/* ---------------------------------------------------------------- executor */
+
+/* The oldest request, if there is one and its reply has room. */
+static bool executor_load(void) {
+  if (bridge.receive_write == bridge.receive_read) {
+    return false;
+  }
+  ring_read(bridge.receive_ring, RECEIVE_RING_BYTES, bridge.receive_read, (uint8_t *)&bridge.prefix, sizeof bridge.prefix);
+  ring_read(bridge.receive_ring, RECEIVE_RING_BYTES, bridge.receive_read + (uint32_t)sizeof bridge.prefix, bridge.request,
+            HEADER_BYTES);
+  const bool reads = bridge.prefix.status == STATUS_OK && bridge.request[REQUEST_HEADER_OPERATION_OFFSET] == OPERATION_READ;
+  bridge.reply_bytes_expected = reads ? header_length(bridge.request) : 0;
+  return reply_room() >= HEADER_BYTES + bridge.reply_bytes_expected;
+}
+
+static bool for_fpga(void) {
+  const uint32_t nibble = header_address(bridge.request) >> 28;
+  return bridge.request[REQUEST_HEADER_OPERATION_OFFSET] == OPERATION_WAIT || nibble == AUDIO_MEMORY_BASE >> 28 ||
+         nibble == FPGA_BASE >> 28;
+}
+
+static bool executor_start(void) {
+  if (!executor_load()) {
+    return false;
+  }
+  if (bridge.prefix.status != STATUS_OK) {
+    finish_with_status(bridge.prefix.status);
+  } else if (for_fpga()) {
+    if (!port_fpga_done()) {
+      finish_with_status(STATUS_NOT_READY);
+    } else if (spi_gap_over()) {
+      spi_send_request();
+    } else {
+      return false;
+    }
+  } else if (header_address(bridge.request) >> 28 == BRIDGE_BASE >> 28) {
+    execute_register_request();
+  } else {
+    finish_with_status(STATUS_UNMAPPED);
+  }
+  return true;
+}
+
+static bool executor_task(void) {
+  switch (bridge.executor) {
+    case EXECUTOR_IDLE:
+      return executor_start();
+    case EXECUTOR_SPI:
+      if (port_spi_busy()) {
+        return false;
+      }
+      spi_transfer_ended();
+      return true;
+    case EXECUTOR_ATTENTION:
+      if (!port_fpga_done()) {
+        spi_deselect();
+        finish_with_status(STATUS_NOT_READY);
+        return true;
+      }
+      if (!port_attention()) {
+        return false;
+      }
+      bridge.reply_timer_runs = true;
+      bridge.reply_timer_us = port_time_us();
+      spi_start_filler(SPI_SLACK_BYTES + HEADER_BYTES);
+      return true;
+    case EXECUTOR_DRAIN:
+      if (port_spi_busy()) {
+        return false;
+      }
+      bridge.executor = EXECUTOR_IDLE;
+      return true;
+  }
+  return false;
+}
+
+/* ---------------------------------------------------------------- outside */
+
+void bridge_init(void) { memset(&bridge, 0, sizeof bridge); }
+
+void bridge_reset(void) {
+  if (bridge.executor == EXECUTOR_SPI || bridge.executor == EXECUTOR_ATTENTION) {
+    spi_deselect();
+  }
+  bridge.parser = PARSER_IDLE;
+  bridge.blocked = false;
+  bridge.receive_read = bridge.receive_write = bridge.receive_fill = 0;
+  bridge.reply_read = bridge.reply_write = bridge.reply_fill = 0;
+  bridge.counters.resets++;
+}
+
+bool bridge_task(void) {
+  const bool parsed = parser_task();
+  const bool executed = executor_task();
+  return parsed || executed;
+}
+
+uint64_t bridge_deadline_us(void) {
+  uint64_t deadline = UINT64_MAX;
+  if (parser_waits_for_quiet() && RECEIVE_RING_BYTES - (bridge.receive_write - bridge.receive_read) >= RECORD_BYTES) {
+    deadline = bridge.last_byte_us + QUIET_US;
+  }
+  if (bridge.executor == EXECUTOR_IDLE && bridge.receive_write != bridge.receive_read && !spi_gap_over() &&
+      bridge.deselected_us + SELECT_GAP_US < deadline) {
+    deadline = bridge.deselected_us + SELECT_GAP_US;
+  }
+  return deadline;
+}
+
+bool bridge_unanswered(void) { return bridge.parser != PARSER_IDLE || bridge.receive_write != bridge.receive_read; }
+
+const bridge_counters_t *bridge_counters(void) { return &bridge.counters; }
+
+uint32_t bridge_wire_version(void) { return BRIDGE_VERSION_MAJOR_RESET << BRIDGE_VERSION_MAJOR_LSB; }
+
+uint32_t bridge_build(void) { return CODECRIG_BUILD; }
+
+size_t bridge_static_bytes(void) { return sizeof bridge; }

@@ -1,0 +1,27 @@
+/* See firmware.h. */
+#include "firmware.h"
+
+#include "bridge.h"
+#include "console.h"
+#include "tusb.h"
+#include "usb_bridge.h"
+
+bool firmware_init(void) {
+  bridge_init();
+  console_init();
+  const tusb_rhport_init_t init = {.role = TUSB_ROLE_DEVICE, .speed = TUSB_SPEED_FULL};
+  return tusb_init(0, &init);
+}
+
+bool firmware_task(void) {
+  bool worked = tud_task_event_ready();
+  tud_task();
+  worked = usb_bridge_task() || worked;
+  worked = bridge_task() || worked;
+  worked = usb_bridge_task() || worked; /* a reply leaves in the turn in which it came */
+  return console_task() || worked;
+}
+
+uint64_t firmware_deadline_us(void) { return bridge_deadline_us(); }
+
+bool firmware_busy(void) { return bridge_unanswered() || bridge_reply_level() > 0; }

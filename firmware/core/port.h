@@ -1,0 +1,41 @@
+/* The border between the portable firmware and the board it runs on. A port implements every function here.
+ *
+ * All of them are called from the main loop only, never from an interrupt. None may block: an SPI transfer is started and
+ * polled. Nothing in firmware/core allocates memory.
+ */
+#ifndef CODECRIG_PORT_H
+#define CODECRIG_PORT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* ---- SPI to the FPGA: mode 0, most significant bit first, BRIDGE_SPI_HZ ---- */
+
+/* Starts a full-duplex DMA transfer. Both buffers belong to the port until port_spi_busy() returns false. */
+void port_spi_start(const uint8_t *tx, uint8_t *rx, uint32_t length);
+bool port_spi_busy(void);
+
+/* Drives chip select at once. false may come while a transfer runs: its remaining bytes go nowhere. */
+void port_spi_select(bool selected);
+
+/* Level of the FPGA's attention line: a reply waits to be clocked out. */
+bool port_attention(void);
+
+/* The FPGA is configured (CDONE). */
+bool port_fpga_done(void);
+
+/* ---- the board ---- */
+
+/* Microseconds since power-up. */
+uint64_t port_time_us(void);
+
+/* Unique number of this board; becomes the USB serial string. */
+uint64_t port_serial(void);
+
+/* ---- USB ---- */
+
+/* Takes back what is queued at an IN endpoint and reports it to TinyUSB as a failed transfer (XFER_RESULT_FAILED). Keeps the
+ * data toggle in step with the host: a packet that was never sent must not have advanced it. */
+void port_usb_abort_in(uint8_t endpoint_address);
+
+#endif

@@ -1,0 +1,39 @@
+/* Interfaces, endpoints and numbers that the descriptors and the class driver share. */
+#ifndef CODECRIG_USB_DESCRIPTORS_H
+#define CODECRIG_USB_DESCRIPTORS_H
+
+#include <stdint.h>
+
+/* 1209:0001 is a pid.codes TEST id: it is not unique and must not be on a device that is sold or given away. A build for
+ * others defines both. Clients match product string and interface class as well. */
+#ifndef CODECRIG_USB_VID
+#define CODECRIG_USB_VID 0x1209
+#endif
+#ifndef CODECRIG_USB_PID
+#define CODECRIG_USB_PID 0x0001
+#endif
+
+enum { INTERFACE_BRIDGE, INTERFACE_CONSOLE, INTERFACE_CONSOLE_DATA, INTERFACE_COUNT };
+
+#define ENDPOINT_BRIDGE_OUT 0x01
+#define ENDPOINT_BRIDGE_IN 0x81
+#define ENDPOINT_CONSOLE_NOTIFY 0x82
+#define ENDPOINT_CONSOLE_OUT 0x03
+#define ENDPOINT_CONSOLE_IN 0x83
+#define ENDPOINT_BYTES 64
+
+/* The vendor interface: "CR". */
+#define BRIDGE_SUBCLASS 0x43
+#define BRIDGE_PROTOCOL 0x52
+
+/* Vendor requests, docs/wire.md. */
+#define VENDOR_REQUEST_RESET 0x01
+#define VENDOR_REQUEST_IDENTITY 0x02
+#define VENDOR_REQUEST_MS_OS 0x20
+#define MS_OS_DESCRIPTOR_INDEX 7
+
+/* The Microsoft OS 2.0 descriptor set that binds WinUSB to INTERFACE_BRIDGE. */
+#define MS_OS_SET_BYTES 178
+extern const uint8_t usb_ms_os_set[MS_OS_SET_BYTES];
+
+#endif

@@ -1,0 +1,199 @@
+/* Device controller driver for this machine: TinyUSB's view of a full-speed bus whose host performs one transaction at a
+ * time through native.h.
+ *
+ * Modelled: SETUP, handshakes ACK, NAK and STALL, splitting of transfers into 64-byte packets, zero-length packets, halt and
+ * its clearing, bus reset. Data toggles are not: no packet is lost or repeated between two functions of one program, so
+ * there is nothing for them to detect. As on the RP2040, clearing a halt drops a transfer that was queued.
+ */
+#include <string.h>
+
+#include "device/dcd.h"
+#include "native.h"
+#include "port.h"
+#include "tusb.h"
+
+#define ENDPOINTS 16u
+#define PACKET_BYTES 64u
+#define RHPORT 0
+
+typedef struct endpoint {
+  uint8_t *buffer; /* TinyUSB's or the class driver's; ours while armed */
+  uint16_t length;
+  uint16_t done;
+  bool open;
+  bool armed;
+  bool stalled;
+} endpoint_t;
+
+static endpoint_t endpoints[ENDPOINTS][2];
+
+static endpoint_t *endpoint_of(uint8_t address) { return &endpoints[tu_edpt_number(address)][tu_edpt_dir(address)]; }
+
+static void endpoint_clear(endpoint_t *endpoint) { memset(endpoint, 0, sizeof *endpoint); }
+
+/* ---------------------------------------------------------------- what TinyUSB calls */
+
+static void all_endpoints_clear(void) {
+  memset(endpoints, 0, sizeof endpoints);
+  endpoints[0][TUSB_DIR_OUT].open = true;
+  endpoints[0][TUSB_DIR_IN].open = true;
+}
+
+bool dcd_init(uint8_t rhport, const tusb_rhport_init_t *init) {
+  (void)rhport;
+  (void)init;
+  all_endpoints_clear();
+  return true;
+}
+
+bool dcd_deinit(uint8_t rhport) {
+  (void)rhport;
+  all_endpoints_clear();
+  return true;
+}
+
+/* One thread, so there is nothing to mask. */
+void dcd_int_handler(uint8_t rhport) { (void)rhport; }
+void dcd_int_enable(uint8_t rhport) { (void)rhport; }
+void dcd_int_disable(uint8_t rhport) { (void)rhport; }
+
+void dcd_remote_wakeup(uint8_t rhport) { (void)rhport; }
+void dcd_connect(uint8_t rhport) { (void)rhport; }
+void dcd_disconnect(uint8_t rhport) { (void)rhport; }
+
+void dcd_sof_enable(uint8_t rhport, bool enabled) {
+  (void)rhport;
+  (void)enabled;
+}
+
+/* The bus model routes by connection, not by address: only the status stage is ours. */
+void dcd_set_address(uint8_t rhport, uint8_t address) {
+  (void)address;
+  (void)dcd_edpt_xfer(rhport, TUSB_DIR_IN_MASK, NULL, 0);
+}
+
+bool dcd_edpt_open(uint8_t rhport, tusb_desc_endpoint_t const *descriptor) {
+  (void)rhport;
+  endpoint_t *endpoint = endpoint_of(descriptor->bEndpointAddress);
+  endpoint_clear(endpoint);
+  endpoint->open = true;
+  return tu_edpt_packet_size(descriptor) <= PACKET_BYTES;
+}
+
+void dcd_edpt_close(uint8_t rhport, uint8_t address) {
+  (void)rhport;
+  endpoint_clear(endpoint_of(address));
+}
+
+void dcd_edpt_close_all(uint8_t rhport) {
+  (void)rhport;
+  memset(endpoints[1], 0, sizeof endpoints - sizeof endpoints[0]);
+}
+
+bool dcd_edpt_xfer(uint8_t rhport, uint8_t address, uint8_t *buffer, uint16_t length) {
+  (void)rhport;
+  endpoint_t *endpoint = endpoint_of(address);
+  if (!endpoint->open || endpoint->armed) {
+    return false;
+  }
+  endpoint->buffer = buffer;
+  endpoint->length = length;
+  endpoint->done = 0;
+  endpoint->armed = true;
+  return true;
+}
+
+void dcd_edpt_stall(uint8_t rhport, uint8_t address) {
+  (void)rhport;
+  endpoint_t *endpoint = endpoint_of(address);
+  endpoint->stalled = true;
+  endpoint->armed = false;
+}
+
+void dcd_edpt_clear_stall(uint8_t rhport, uint8_t address) {
+  (void)rhport;
+  endpoint_t *endpoint = endpoint_of(address);
+  endpoint->stalled = false;
+  endpoint->armed = false;
+}
+
+/* ---------------------------------------------------------------- what the core calls */
+
+void port_usb_abort_in(uint8_t address) {
+  endpoint_t *endpoint = endpoint_of(address);
+  if (endpoint->armed) {
+    endpoint->armed = false;
+    dcd_event_xfer_complete(RHPORT, address, endpoint->done, XFER_RESULT_FAILED, false);
+  }
+}
+
+/* ---------------------------------------------------------------- what the bus does */
+
+static bool endpoint_exists(uint8_t number) { return number < ENDPOINTS; }
+
+void native_usb_reset(void) {
+  tud_task(); /* what happened before the reset comes before it, and the event queue stays short */
+  all_endpoints_clear();
+  dcd_event_bus_reset(RHPORT, TUSB_SPEED_FULL, false);
+}
+
+native_handshake_t native_usb_setup(const uint8_t setup[8]) {
+  tud_task();
+  for (uint32_t direction = 0; direction < 2; direction++) {
+    endpoints[0][direction].stalled = false;
+    endpoints[0][direction].armed = false;
+  }
+  dcd_event_setup_received(RHPORT, setup, false);
+  return NATIVE_ACK; /* a device may not refuse a SETUP */
+}
+
+native_handshake_t native_usb_out(uint8_t number, const uint8_t *data, uint16_t length) {
+  if (!endpoint_exists(number)) {
+    return NATIVE_STALL;
+  }
+  endpoint_t *endpoint = &endpoints[number][TUSB_DIR_OUT];
+  if (!endpoint->open || endpoint->stalled) {
+    return NATIVE_STALL;
+  }
+  if (!endpoint->armed) {
+    return NATIVE_NAK;
+  }
+  const uint16_t room = (uint16_t)(endpoint->length - endpoint->done);
+  const uint16_t taken = length < room ? length : room;
+  if (taken > 0) {
+    memcpy(endpoint->buffer + endpoint->done, data, taken);
+  }
+  endpoint->done = (uint16_t)(endpoint->done + taken);
+  if (length < PACKET_BYTES || endpoint->done == endpoint->length) {
+    endpoint->armed = false;
+    dcd_event_xfer_complete(RHPORT, number, endpoint->done, XFER_RESULT_SUCCESS, false);
+  }
+  return NATIVE_ACK;
+}
+
+native_handshake_t native_usb_in(uint8_t number, uint8_t *data, uint16_t capacity, uint16_t *length) {
+  *length = 0;
+  if (!endpoint_exists(number)) {
+    return NATIVE_STALL;
+  }
+  endpoint_t *endpoint = &endpoints[number][TUSB_DIR_IN];
+  if (!endpoint->open || endpoint->stalled) {
+    return NATIVE_STALL;
+  }
+  if (!endpoint->armed) {
+    return NATIVE_NAK;
+  }
+  const uint16_t left = (uint16_t)(endpoint->length - endpoint->done);
+  const uint16_t packet = left < PACKET_BYTES ? left : PACKET_BYTES;
+  const uint16_t given = packet < capacity ? packet : capacity;
+  if (given > 0) {
+    memcpy(data, endpoint->buffer + endpoint->done, given);
+  }
+  *length = given;
+  endpoint->done = (uint16_t)(endpoint->done + packet);
+  if (endpoint->done == endpoint->length) {
+    endpoint->armed = false;
+    dcd_event_xfer_complete(RHPORT, (uint8_t)(number | TUSB_DIR_IN_MASK), endpoint->done, XFER_RESULT_SUCCESS, false);
+  }
+  return NATIVE_ACK;
+}
