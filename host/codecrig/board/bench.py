@@ -7,6 +7,7 @@ physical bench those that its profile lists and that somebody has written a driv
 from __future__ import annotations
 
 import base64
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -106,20 +107,26 @@ class Control(Protocol):
 
 
 class TwinBench(Bench):
-    """The bench of a twin: everything."""
+    """The bench of a simulated board, through its control channel."""
 
-    def __init__(self, control: Control) -> None:
+    reason = "this simulated board does not offer it"
+
+    def __init__(self, control: Control, capabilities: Collection[str] = CAPABILITIES) -> None:
         self._control = control
+        self._capabilities = frozenset(capabilities)
 
     def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        capability = {"status": "statistics"}.get(operation, operation)
+        if not self.has(capability):
+            raise self._missing(capability)
         reply = self._control.call(operation, **arguments)
         if reply.get("ok") is False:
-            raise BoardError(f"the twin refused {operation} {arguments}: {reply.get('error', 'no reason given')}")
+            raise BoardError(f"the twin refused {operation}: {reply.get('error', 'no reason given')}")
         return reply
 
     def has(self, capability: str) -> bool:
         super().has(capability)
-        return True
+        return capability in self._capabilities
 
     def tap_start(self) -> None:
         self._call("tap", action="start")
@@ -127,7 +134,7 @@ class TwinBench(Bench):
     def tap_read(self) -> Tap:
         reply = self._call("tap", action="read")
         data = base64.b64decode(reply["samples"])
-        return Tap(int(reply["first_ticks"]), np.frombuffer(data, dtype="<i4").reshape(-1, 2).astype(np.int32))
+        return Tap(int(reply["tick"]), np.frombuffer(data, dtype="<i4").reshape(-1, 2).astype(np.int32))
 
     def tap_stop(self) -> None:
         self._call("tap", action="stop")
@@ -169,4 +176,4 @@ class TwinBench(Bench):
         self._call("usb", action="plug" if plugged else "unplug")
 
     def statistics(self) -> dict[str, Any]:
-        return self._call("status")
+        return {name: value for name, value in self._call("status").items() if name != "ok"}

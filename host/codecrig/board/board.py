@@ -172,13 +172,14 @@ class Board:
     # ------------------------------------------------------------ requests
 
     def transact(self, requests: Sequence[Request]) -> list[bytes]:
-        """Exchange requests; returns the bytes of each reply. Raises BoardError naming address and status if one fails."""
+        """Exchange requests; returns the bytes of each reply. Raises BoardError naming address and status."""
         replies = self.link.exchange(requests)
         for request, reply in zip(requests, replies, strict=True):
             if reply.status is not Status.OK:
                 raise BoardError(
                     f"expected {request.operation.name} of {request.length} bytes at "
-                    f"{describe_address(request.address)} to succeed; found status {reply.status.name}: {_STATUS_HELP[reply.status]}"
+                    f"{describe_address(request.address)} to succeed; "
+                    f"found status {reply.status.name}: {_STATUS_HELP[reply.status]}"
                 )
         return [reply.data for reply in replies]
 

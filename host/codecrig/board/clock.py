@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-MAX_WAIT_TICKS = (1 << 31) - 1
+WIDER_THAN_BEST = 1.25
+"""A bracket this much wider than the tightest one is still good: nothing came between, the bus just took a little longer."""
 
 
 def join_time(high: int, low: int, high_again: int) -> int:
@@ -69,13 +70,14 @@ class ClockFit:
 
 
 def fit_points(points: Sequence[ClockPoint]) -> ClockFit:
-    """Least squares line through the points whose bracket is no wider than the median. Exact arithmetic.
+    """Least squares line through the points with the tightest brackets (at least half of them). Exact arithmetic.
 
     Raises ValueError with fewer than two points that differ in host time.
     """
     if len(points) < 2:
         raise ValueError(f"a clock fit needs at least 2 points, found {len(points)}")
-    limit_ns = statistics.median_high(point.width_ns for point in points)
+    widths_ns = [point.width_ns for point in points]
+    limit_ns = max(statistics.median_high(widths_ns), int(min(widths_ns) * WIDER_THAN_BEST))
     kept = [point for point in points if point.width_ns <= limit_ns]
     first = kept[0]
     # Half nanoseconds from the first point keep everything whole and small.
@@ -96,7 +98,7 @@ def fit_points(points: Sequence[ClockPoint]) -> ClockFit:
         rate_ticks_per_host_second=slope * 2_000_000_000,
         offset=first.ticks + intercept - slope * first_host,
         error_ns=error_ns,
-        bracket_ns=limit_ns,
+        bracket_ns=max(point.width_ns for point in kept),
         points=count,
     )
 

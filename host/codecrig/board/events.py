@@ -76,7 +76,6 @@ class Events:
         self._acknowledge: list[Request] = []
         self._consumer = 0
         self._lost = 0
-        self._next_sequence: int | None = None
         self._dispatching = False
         self.time_ticks = 0
         """Board time when the ring was last looked at."""
@@ -101,7 +100,6 @@ class Events:
         state = self._transact([Request.read(regs.FPGA_TIME_HI, _STATE_BYTES)])[0]
         producer, self._lost = self._take_state(state)
         self._consumer = producer
-        self._next_sequence = None
         self._queue.clear()
         self._acknowledge = []
         self._transact([Request.write_word(regs.FPGA_EVENT_CONSUMER, producer)])
@@ -175,9 +173,9 @@ class Events:
         board_causes = 0
         for index in range(count):
             record = decode_record(data[index * regs.EVENT_RECORD_BYTES : (index + 1) * regs.EVENT_RECORD_BYTES])
-            if self._next_sequence is not None and record.sequence != self._next_sequence and not problem:
-                problem = f"record {record.sequence} ({record.cause.name}) came where {self._next_sequence} was due"
-            self._next_sequence = (record.sequence + 1) & 0xFFFFFFFF
+            due = (self._consumer + index) & 0xFFFFFFFF
+            if record.sequence != due and not problem:
+                problem = f"record {record.sequence} ({record.cause.name}) lay where record {due} was due"
             if record.of_board:
                 board_causes |= 1 << (record.cause - _FIRST_BOARD_CAUSE)
             else:

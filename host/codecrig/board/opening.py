@@ -80,9 +80,15 @@ def open_board(
 
 def _open_model(profile: BoardProfile, clock_ppm: float | None) -> Board:
     from codecrig.link.model import ModelLink
+    from codecrig.model import CodecSettings
 
-    link = ModelLink(clock_ppm=profile.clock_ppm if clock_ppm is None else clock_ppm)
-    return Board(link, profile)
+    link = ModelLink(
+        clock_ppm=profile.clock_ppm if clock_ppm is None else clock_ppm,
+        clock_rate=profile.clock_rate,
+        frame_clocks=profile.frame_clocks,
+        codec=CodecSettings(**msgspec.structs.asdict(profile.analog)),
+    )
+    return Board(link, profile, bench=TwinBench(link.control, [*profile.bench, "statistics"]))
 
 
 def _open_usb(profile: BoardProfile, serial: str | None) -> Board:
@@ -149,7 +155,12 @@ def _open_twin(
                 explain=process.failure,
                 timeout_s=usb.TWIN_TIMEOUT_S,
             )
-            board = Board(link, profile, bench=TwinBench(control), on_close=[control.close, process.close])
+            board = Board(
+                link,
+                profile,
+                bench=TwinBench(control, [*profile.bench, "usb", "statistics"]),
+                on_close=[control.close, process.close],
+            )
         except (usb.DeviceNotFound, LinkError, OSError) as error:
             raise BoardError(f"the twin started but cannot be used: {error}{_died(process)}") from error
         undo.pop_all()

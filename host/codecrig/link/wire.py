@@ -220,7 +220,7 @@ class Exchange:
             found = self._parser.feed(data)
         except ValueError as error:
             raise LinkError.of(
-                f"the reply to {self._next_name()}",
+                f"the reply to {self.next_name()}",
                 f"{error} in {data[:24].hex(' ')}",
                 "close the board and open it again",
             ) from error
@@ -236,7 +236,8 @@ class Exchange:
             for status, parts in zip(self._status, self._data, strict=True)
         ]
 
-    def _next_name(self) -> str:
+    def next_name(self) -> str:
+        """The reply that must come next, for messages."""
         if not self._expected:
             return "nothing (every request was answered)"
         piece = self._expected[0]
@@ -255,7 +256,7 @@ class Exchange:
         ):
             name = status.name if status is not None else f"status {header.status}"
             raise LinkError.of(
-                f"the reply to {self._next_name()}",
+                f"the reply to {self.next_name()}",
                 f"{name} with operation 0x{header.operation:02X}, sequence {header.sequence}, "
                 f"address 0x{header.address:08X}, length {header.length}",
                 "close the board and open it again; if it comes back, a request was damaged on its way",
