@@ -1,8 +1,8 @@
 """Shared bench for HDL tests: a cocotb-on-Verilator runner, an SPI master and the wire format.
 
-Two kinds of code use this module. pytest functions call `run_cocotb`, which builds the design under `build/hdl/`, runs the
-cocotb tests of a module in it and fails when any of them failed. The cocotb tests themselves use `start_clock`, `SpiMaster`
-and the request helpers. It knows no stream and no audio.
+Two kinds of code use this module. pytest functions call `run_cocotb`, which builds the design under `build/hdl/`, runs
+the cocotb tests of a module in it and fails when any of them failed. The cocotb tests themselves use `start_clock`,
+`SpiMaster` and the request helpers. It knows no stream and no audio.
 
 The request helpers are written from docs/wire.md and share no code with `codecrig.link`, so that the two can disagree.
 """
@@ -83,7 +83,7 @@ def _tool_versions() -> str:
 
 
 def resolve_sources(sources: Sequence[str | Path]) -> list[Path]:
-    """Source paths in compile order: a bare name such as `pattern.sv` means `hdl/rtl/pattern.sv`; the package is put first."""
+    """Source paths in compile order, the package first. A bare name such as `pattern.sv` means `hdl/rtl/pattern.sv`."""
     paths = [RTL / source if Path(source).name == str(source) else Path(source) for source in sources]
     package = RTL / "codecrig_pkg.sv"
     return [package, *(path for path in paths if path != package)]
@@ -148,8 +148,8 @@ def run_cocotb(
 ) -> None:
     """Build `toplevel` from `sources` and run the cocotb tests in the file or module `test_module`.
 
-    A test file names itself: `run_cocotb("pattern", ["pattern.sv"], __file__)`. cocotb tests whose names do not begin with
-    `test_` are not mistaken for pytest functions. `build_name` is the folder under `build/hdl/` (default: top and
+    A test file names itself: `run_cocotb("pattern", ["pattern.sv"], __file__)`. cocotb tests whose names do not begin
+    with `test_` are not mistaken for pytest functions. `build_name` is the folder under `build/hdl/` (default: top and
     parameters). Waves: set WAVES=1, then see `dump.vcd` there. Raises HdlBuildError or HdlTestError.
     """
     from cocotb_tools import runner as cocotb_runner
@@ -281,8 +281,8 @@ async def reset(clk: Any, rst: Any, cycles: int = 4) -> None:
 class SpiMaster:
     """SPI mode 0 master, most significant bit first, as the microcontroller drives the bridge.
 
-    `gap_ps` is idle time between bytes: a number, or a function called before each byte. `phase_ps` shifts the first clock
-    edge behind chip select, to try all alignments with the system clock.
+    `gap_ps` is idle time between bytes: a number, or a function called before each byte. `phase_ps` shifts the first
+    clock edge behind chip select, to try all alignments with the system clock.
     """
 
     def __init__(

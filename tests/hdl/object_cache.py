@@ -1,4 +1,4 @@
-"""A compiler front for Verilator's makefile (its OBJCACHE): compiles Verilator's own runtime files once, not once a model.
+"""A compiler front for Verilator's makefile (its OBJCACHE): compiles Verilator's runtime files once, not once a model.
 
 Those files depend on nothing but the compiler, its options and the Verilator version, yet take half of each build.
 Anything else is passed on unchanged.

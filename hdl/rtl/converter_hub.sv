@@ -1,0 +1,84 @@
+`default_nettype none
+
+// Stands between the stream engine and the converter: keeps the frame that the engine writes until the next tick, chooses what
+// capture streams hear, counts ticks.
+//
+// All at frame_tick: the frame written since the tick before goes to the DAC (a channel that nobody wrote is silence; mute sends
+// silence), and one input frame is latched for the engine to read until the next tick. Samples at the engine's side are 32 bits,
+// left-justified; the converter has 24, so the low 8 are dropped and read as 0. Channels above 1 are dropped and read as 0.
+module converter_hub
+  import codecrig_pkg::*;
+(
+    input wire logic clk,
+    input wire logic rst,
+
+    // Control
+    input wire logic enable,
+    input wire logic mute,
+    input wire logic [1:0] input_select,
+    output logic [31:0] frame_ticks,
+
+    // Converter: {left, right}, 24 bits each
+    input wire logic frame_tick,
+    output logic [47:0] dac_frame,
+    input wire logic [47:0] adc_frame,
+
+    // Pattern source
+    input wire logic [47:0] pattern_frame,
+
+    // Engine, render: any order, last write wins
+    input wire logic dac_we,
+    input wire logic [2:0] dac_channel,
+    /* verilator lint_off UNUSEDSIGNAL */
+    input wire logic [31:0] dac_sample,
+    /* verilator lint_on UNUSEDSIGNAL */
+
+    // Engine, capture
+    input wire logic [2:0] adc_channel,
+    output logic [31:0] adc_sample,
+
+    // What was written since the last tick, before mute; frame_written tells whether anything was
+    output logic [47:0] render_frame,
+    output logic frame_written
+);
+
+  logic [47:0] input_reg;
+  logic enable_before_reg;
+
+  assign dac_frame = mute ? '0 : render_frame;
+
+  always_comb
+    case (adc_channel)
+      3'd0: adc_sample = {input_reg[47:24], 8'd0};
+      3'd1: adc_sample = {input_reg[23:0], 8'd0};
+      default: adc_sample = '0;
+    endcase
+
+  always_ff @(posedge clk) begin
+    enable_before_reg <= enable;
+    if (dac_we) begin
+      frame_written <= 1'b1;
+      if (dac_channel == 3'd0) render_frame[47:24] <= dac_sample[31:8];
+      if (dac_channel == 3'd1) render_frame[23:0] <= dac_sample[31:8];
+    end
+    if (frame_tick) begin
+      frame_ticks <= frame_ticks + 32'd1;
+      frame_written <= 1'b0;
+      render_frame <= '0;
+      case (input_select)
+        INPUT_SELECT_LOOPBACK[1:0]: input_reg <= dac_frame;
+        INPUT_SELECT_PATTERN[1:0]: input_reg <= pattern_frame;
+        default: input_reg <= adc_frame;
+      endcase
+    end
+    if (rst || (enable && !enable_before_reg)) begin
+      frame_ticks <= '0;
+      frame_written <= 1'b0;
+      render_frame <= '0;
+      input_reg <= '0;
+    end
+  end
+
+endmodule
+
+`default_nettype wire

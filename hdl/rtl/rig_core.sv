@@ -1,0 +1,246 @@
+`default_nettype none
+
+// The whole rig between the pins of the microcontroller's SPI port and those of the converter.
+//
+//   spi_bridge -> request_parser -> word bus -> memory_arbiter -> audio_memory
+//                                            -> core_registers, time_base, event_ring, bus_monitor, stream_engine
+//   stream_engine <-> memory_arbiter;  stream_engine <-> converter_hub <-> i2s_master <-> converter pins
+//
+// clk is the converter's master clock, 12.288 MHz = 256 x 48 kHz; only SPI and the trigger input come from elsewhere.
+module rig_core
+  import codecrig_pkg::*;
+#(
+    // Number of streams, 1 to 16
+    parameter int STREAMS = 4,
+    // Bitstream id, read in FPGA_BUILD
+    parameter logic [31:0] BUILD = 32'h0
+) (
+    input wire logic clk,
+    input wire logic rst,
+
+    // Microcontroller
+    input wire logic spi_sck,
+    input wire logic spi_cs_n,
+    input wire logic spi_mosi,
+    output logic spi_miso,
+    output logic attention,
+
+    // Converter; its master clock is clk
+    output logic i2s_bclk,
+    output logic i2s_lrck,
+    output logic i2s_dac_data,
+    input wire logic i2s_adc_data,
+
+    // Bench
+    output logic trigger_out,
+    input wire logic trigger_in
+);
+
+  // -------------------------------------------------------------------------------------------- link
+
+  logic selected, rx_valid, rx_ready, tx_valid, tx_take;
+  logic [7:0] rx_byte, tx_byte;
+  logic bus_stb, bus_we, bus_ack;
+  /* verilator lint_off UNUSEDSIGNAL */  // the parser lets only mapped addresses through
+  logic [31:2] bus_adr;
+  /* verilator lint_on UNUSEDSIGNAL */
+  logic [31:0] bus_wdata, bus_rdata;
+  logic [3:0] bus_sel;
+
+  logic [63:0] now;
+  logic events_waiting;
+
+  spi_bridge link (
+      .clk, .rst,
+      .spi_sck, .spi_cs_n, .spi_mosi, .spi_miso,
+      .selected, .rx_valid, .rx_byte, .rx_ready, .tx_valid, .tx_byte, .tx_take
+  );
+
+  request_parser parser (
+      .clk, .rst,
+      .selected, .rx_valid, .rx_byte, .rx_ready, .tx_valid, .tx_byte, .tx_take,
+      .attention,
+      .stb(bus_stb), .we(bus_we), .adr(bus_adr), .wdata(bus_wdata), .sel(bus_sel), .ack(bus_ack), .rdata(bus_rdata),
+      .now(now[31:0]), .event_waiting(events_waiting)
+  );
+
+  // -------------------------------------------------------------------------------------------- decode
+
+  typedef enum logic [2:0] {
+    MEMORY,
+    CORE,
+    TIME,
+    EVENTS,
+    MONITORS,
+    ENGINE
+  } slave_t;
+
+  slave_t slave;
+
+  wire [7:2] offset = bus_adr[7:2];
+  wire in_streams = bus_adr[15:12] == STREAM_BASE[15:12];
+
+  always_comb
+    if (!bus_adr[30]) slave = MEMORY;
+    else if (bus_adr[15]) slave = EVENTS;
+    else if (in_streams)
+      slave = offset == STREAM_EVENT_CAUSE[7:2] || offset == STREAM_EVENT_ENABLE[7:2] ? EVENTS : ENGINE;
+    else if (offset >= MONITOR_BASE[7:2]) slave = MONITORS;
+    else if (offset >= FPGA_EVENT_PRODUCER[7:2] && offset <= FPGA_EVENT_ENABLE[7:2]) slave = EVENTS;
+    else if (offset >= FPGA_TIME_HI[7:2] && offset <= FPGA_ALARM_CONTROL[7:2]) slave = TIME;
+    else slave = CORE;
+
+  wire stb_memory = bus_stb && slave == MEMORY;
+  wire stb_core = bus_stb && slave == CORE;
+  wire stb_time = bus_stb && slave == TIME;
+  wire stb_events = bus_stb && slave == EVENTS;
+  wire stb_monitors = bus_stb && slave == MONITORS;
+  wire stb_engine = bus_stb && slave == ENGINE;
+
+  logic ack_memory, ack_core, ack_time, ack_events, ack_monitors, ack_engine;
+  logic [31:0] rdata_memory, rdata_core, rdata_time, rdata_events, rdata_monitors, rdata_engine;
+
+  always_comb
+    case (slave)
+      MEMORY: bus_ack = ack_memory;
+      TIME: bus_ack = ack_time;
+      EVENTS: bus_ack = ack_events;
+      MONITORS: bus_ack = ack_monitors;
+      ENGINE: bus_ack = ack_engine;
+      default: bus_ack = ack_core;
+    endcase
+
+  always_comb
+    case (slave)
+      MEMORY: bus_rdata = rdata_memory;
+      TIME: bus_rdata = rdata_time;
+      EVENTS: bus_rdata = rdata_events;
+      MONITORS: bus_rdata = rdata_monitors;
+      ENGINE: bus_rdata = rdata_engine;
+      default: bus_rdata = rdata_core;
+    endcase
+
+  // -------------------------------------------------------------------------------------------- audio memory
+
+  logic memory_stb, memory_we;
+  logic [16:2] memory_adr;
+  logic [3:0] memory_sel;
+  logic [31:0] memory_wdata, memory_rdata;
+
+  logic engine_stb, engine_we, engine_ack;
+  logic [16:2] engine_adr;
+  logic [3:0] engine_sel;
+  logic [31:0] engine_wdata, engine_rdata;
+
+  memory_arbiter arbiter (
+      .clk, .rst,
+      .host_stb(stb_memory), .host_we(bus_we), .host_adr(bus_adr[16:2]), .host_sel(bus_sel), .host_wdata(bus_wdata),
+      .host_rdata(rdata_memory), .host_ack(ack_memory),
+      .engine_stb, .engine_we, .engine_adr, .engine_sel, .engine_wdata, .engine_rdata, .engine_ack,
+      .memory_stb, .memory_we, .memory_adr, .memory_sel, .memory_wdata, .memory_rdata
+  );
+
+  audio_memory memory (
+      .clk,
+      .stb(memory_stb), .we(memory_we), .adr(memory_adr), .sel(memory_sel), .wdata(memory_wdata), .rdata(memory_rdata)
+  );
+
+  // -------------------------------------------------------------------------------------------- time and events
+
+  logic timer_pulse, trigger_pulse, pattern_pulse;
+  logic [31:0] pattern_first_bad;
+  logic monitor_valid, monitor_ready;
+  logic [7:0] monitor_stamp, monitor_index;
+  logic [31:0] monitor_address;
+  logic ev_stamp, ev_valid, ev_ready;
+  logic [7:0] ev_cause, ev_stream;
+  logic [1:0] ev_word;
+  logic [31:0] ev_data;
+
+  time_base clock (
+      .clk, .rst,
+      .bus_stb(stb_time), .bus_we, .bus_adr(bus_adr[15:2]), .bus_wdata, .bus_rdata(rdata_time), .bus_ack(ack_time),
+      .now, .timer_pulse
+  );
+
+  event_ring #(.STREAMS(STREAMS)) events (
+      .clk, .rst,
+      .bus_stb(stb_events), .bus_we, .bus_adr(bus_adr[15:2]), .bus_wdata, .bus_rdata(rdata_events), .bus_ack(ack_events),
+      .now, .events_waiting,
+      .ev_stamp, .ev_valid, .ev_cause, .ev_stream, .ev_word, .ev_data, .ev_ready,
+      .timer_pulse, .pattern_pulse, .pattern_data(pattern_first_bad), .trigger_pulse,
+      .monitor_valid, .monitor_stamp, .monitor_index, .monitor_address, .monitor_ready
+  );
+
+  bus_monitor #(.MONITORS(MONITOR_COUNT)) monitor (
+      .clk, .rst,
+      .bus_stb(stb_monitors), .bus_we, .bus_adr(bus_adr[15:2]), .bus_wdata, .bus_rdata(rdata_monitors),
+      .bus_ack(ack_monitors),
+      .now_lo(now[31:0]),
+      .access_valid(engine_stb && engine_ack), .access_we(engine_we), .access_adr(engine_adr),
+      .monitor_valid, .monitor_stamp, .monitor_index, .monitor_address, .monitor_ready
+  );
+
+  // -------------------------------------------------------------------------------------------- streams
+
+  logic frame_tick, dac_we, adc_take;
+  /* verilator lint_off UNUSEDSIGNAL */  // for a mixer, which does not exist yet: the last writer wins
+  logic [3:0] dac_stream;
+  /* verilator lint_on UNUSEDSIGNAL */
+  logic [2:0] dac_channel, adc_channel;
+  logic [31:0] dac_sample, adc_sample, frame_ticks;
+
+  stream_engine #(.STREAMS(STREAMS)) engine (
+      .clk, .rst,
+      .bus_stb(stb_engine), .bus_we, .bus_adr(bus_adr[15:2]), .bus_wdata, .bus_rdata(rdata_engine), .bus_ack(ack_engine),
+      .now, .frame_ticks,
+      .mem_stb(engine_stb), .mem_we(engine_we), .mem_adr(engine_adr), .mem_sel(engine_sel), .mem_wdata(engine_wdata),
+      .mem_rdata(engine_rdata), .mem_ack(engine_ack),
+      .frame_tick,
+      .dac_we, .dac_stream, .dac_channel, .dac_sample,
+      .adc_channel, .adc_sample, .adc_take,
+      .ev_stamp, .ev_valid, .ev_cause, .ev_stream, .ev_word, .ev_data, .ev_ready
+  );
+
+  // -------------------------------------------------------------------------------------------- converter
+
+  logic converter_enable, mute, pattern_kind, pattern_check_enable, pattern_restart, frame_written;
+  logic [1:0] input_select;
+  logic [31:0] pattern_seed, pattern_frames, pattern_errors;
+  logic [47:0] dac_frame, adc_frame, pattern_frame, render_frame;
+
+  core_registers #(.STREAMS(STREAMS), .BUILD(BUILD)) registers (
+      .clk, .rst,
+      .bus_stb(stb_core), .bus_we, .bus_adr(bus_adr[7:2]), .bus_wdata, .bus_rdata(rdata_core), .bus_ack(ack_core),
+      .converter_enable, .mute, .input_select, .frame_ticks,
+      .pattern_kind, .pattern_check_enable, .pattern_restart, .pattern_seed,
+      .pattern_frames, .pattern_errors, .pattern_first_bad,
+      .trigger_out, .trigger_in, .trigger_pulse
+  );
+
+  converter_hub hub (
+      .clk, .rst,
+      .enable(converter_enable), .mute, .input_select, .frame_ticks,
+      .frame_tick, .dac_frame, .adc_frame, .pattern_frame,
+      .dac_we, .dac_channel, .dac_sample, .adc_channel, .adc_sample,
+      .render_frame, .frame_written
+  );
+
+  i2s_master i2s (
+      .clk, .rst,
+      .enable(converter_enable), .frame_tick, .frame_out(dac_frame), .frame_in(adc_frame),
+      .i2s_bclk, .i2s_lrck, .i2s_dac_data, .i2s_adc_data
+  );
+
+  pattern pattern_unit (
+      .clk, .rst,
+      .kind(pattern_kind), .seed(pattern_seed), .restart(pattern_restart), .check_enable(pattern_check_enable),
+      .frame_tick,
+      .source_frame(pattern_frame), .source_shown(input_select == INPUT_SELECT_PATTERN[1:0]), .source_taken(adc_take),
+      .render_frame, .frame_written,
+      .frames(pattern_frames), .errors(pattern_errors), .first_bad(pattern_first_bad), .error_pulse(pattern_pulse)
+  );
+
+endmodule
+
+`default_nettype wire
