@@ -1,7 +1,7 @@
 """`ModelLink`: the Python model of a board as a link. No wire, no device, no wall clock.
 
 Requests pass through the same encoding as on USB; time is virtual and flows only here. What an exchange costs is a
-rough picture of a full-speed bus: `TRANSFER_TICKS` for each OUT transfer with its replies, and `BYTE_TICKS` for each byte
+rough picture of a full-speed bus: `TRANSFER_TICKS` for each OUT transfer with its replies, and `BYTE_TICKS` a byte
 of request and of reply. The same requests therefore give the same bytes, events and times on every machine.
 """
 

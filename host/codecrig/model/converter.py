@@ -15,8 +15,8 @@ Frames = npt.NDArray[np.int32]
 
 FULL_SCALE_24 = (1 << 23) - 1
 CONVERTER_PIPELINE_FRAMES = 2
-"""Frames from the tick at which the serializer takes a frame to the tick at which it comes back through DAC and ADC, with
-no analog delay: one to shift it out, one to shift it in."""
+"""Frames from the tick at which the serializer takes a frame to the tick at which it comes back through DAC and ADC,
+with no analog delay: one to shift it out, one to shift it in."""
 LFSR_TAPS = 0x80200003
 
 

@@ -222,7 +222,8 @@ class EngineModel:
                 continue
             left = stream.cursor.remaining or self._descriptor_length(stream)
             if stream.capture:
-                left -= len(stream.fifo)
+                if stream.fifo:
+                    return 1
             else:
                 left -= stream.fifo_capacity_bytes - len(stream.fifo)
                 if len(stream.fifo) < stream.block_bytes:
