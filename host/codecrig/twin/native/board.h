@@ -1,0 +1,52 @@
+// The simulated board and bus together, and the rule by which time flows.
+//
+// Time flows only while something pending on the USB bus can get on (see UsbBus::wants_time); otherwise the board stands still
+// while the host computes. So what happens on the board, and when, depends only on the sequence of transfers.
+#ifndef CODECRIG_TWIN_BOARD_H
+#define CODECRIG_TWIN_BOARD_H
+
+#include <cstdint>
+#include <string>
+
+#include "hardware.h"
+#include "native.h"
+#include "units.h"
+#include "usb_bus.h"
+
+namespace twin {
+
+class Board {
+ public:
+  struct Settings {
+    int64_t clock_ppm_micro = 37000000;
+    uint64_t serial = 1;
+    std::string trace_file;
+  };
+  explicit Board(const Settings& settings);
+
+  // Lets time flow for at most `span` units, until nothing on the bus wants it any more.
+  void run(Units span);
+  bool wants_time() const { return bus.wants_time(); }
+  void service_console() {
+    if (bus.console_stale()) bus.pump_console();
+  }
+
+  // Counts everything that shows that the board gets on: packets with data, serial bytes.
+  uint64_t progress() const;
+  // The FPGA is selected, the serial clock stopped: the firmware waits for attention, which a WAIT may make long.
+  bool waiting_for_attention() const { return hardware.spi_selected() && !hardware.spi_busy(); }
+
+  const HostClock host_clock;
+  Hardware hardware;
+  bool fpga_configured = true;
+
+ private:
+  void run_firmware();
+  native_platform_t platform_;
+
+ public:
+  UsbBus bus;
+};
+
+}  // namespace twin
+#endif

@@ -1,0 +1,77 @@
+// The FPGA (Verilated rig_core) with what hangs at its pins: serial clock from the microcontroller, codec, trigger wires.
+// This is where board time advances. The model is evaluated at every rising edge of the system clock and at every edge of
+// the serial clock; falling edges of the system clock are left out, as no logic uses them (`--self-check` proves it).
+#ifndef CODECRIG_TWIN_HARDWARE_H
+#define CODECRIG_TWIN_HARDWARE_H
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "codec.h"
+#include "units.h"
+
+namespace twin {
+
+class RtlModel;
+
+class Hardware {
+ public:
+  // trace_file: empty for none; needs the program variant that was built for tracing.
+  explicit Hardware(const std::string& trace_file);
+  ~Hardware();
+
+  Units now() const { return now_; }
+  uint64_t ticks() const { return ticks_; }  // rising clock edges since reset
+  uint64_t sck_edges() const { return sck_edges_; }
+
+  // Runs to `until`, or to the first moment at which the microcontroller may want to act: a transfer ended or the
+  // attention line moved. Returns true if it stopped for that.
+  bool advance(Units until);
+
+  // Serial port as the microcontroller's DMA sees it. Null tx sends zeros; null rx drops what comes.
+  void spi_start(const uint8_t* tx, uint8_t* rx, uint32_t length);
+  bool spi_busy() const { return spi_active_; }
+  bool spi_selected() const { return selected_; }
+  void spi_select(bool selected);
+  uint64_t spi_bytes() const { return spi_bytes_; }
+
+  bool attention() const;
+  void set_trigger_in(bool level);
+  bool trigger_out() const;
+  const std::vector<uint64_t>& trigger_out_edges() const { return trigger_edges_; }  // ticks, the first 65536
+
+  Codec codec;
+
+  // Runs the fast way of evaluating beside the plain one on random pins and compares all outputs after each edge.
+  // Returns an empty text, or what differed first.
+  static std::string self_check(uint64_t edges, uint64_t seed);
+
+ private:
+  void clock_edge();
+  bool serial_edge();
+  void load_bit();
+
+  std::unique_ptr<RtlModel> rtl_;
+  Units now_ = 0;
+  Units next_clock_ = UNITS_PER_TICK;
+  Units next_serial_ = NEVER;
+  uint64_t ticks_ = 0;
+  uint64_t sck_edges_ = 0;
+  uint64_t spi_bytes_ = 0;
+  const uint8_t* spi_tx_ = nullptr;
+  uint8_t* spi_rx_ = nullptr;
+  uint32_t spi_left_ = 0;
+  uint8_t spi_shift_out_ = 0;
+  uint8_t spi_shift_in_ = 0;
+  uint8_t spi_bit_ = 0;
+  bool spi_active_ = false;
+  bool selected_ = false;
+  bool last_bclk_ = false;
+  bool last_trigger_out_ = false;
+  std::vector<uint64_t> trigger_edges_;
+};
+
+}  // namespace twin
+#endif
