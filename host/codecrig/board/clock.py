@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 WIDER_THAN_BEST = 1.25
-"""A bracket this much wider than the tightest one is still good: nothing came between, the bus just took a little longer."""
+"""A bracket this much wider than the tightest one is still good: the bus took a little longer, nothing came between."""
 
 
 def join_time(high: int, low: int, high_again: int) -> int:
@@ -21,12 +21,6 @@ def join_time(high: int, low: int, high_again: int) -> int:
     if high != high_again and low < 1 << 31:
         high = high_again
     return high << 32 | low
-
-
-def nearest_time(low: int, near: int) -> int:
-    """The 64-bit time with low word `low` that is nearest to `near`."""
-    difference = (low - near) & 0xFFFFFFFF
-    return near + difference - (1 << 32 if difference >= 1 << 31 else 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -287,6 +287,12 @@ class _Device:
             self.record = self.connection.record
         return self.connection
 
+    def in_use(self) -> UsbipConnection:
+        """The connection of an open device. A lost one is not replaced silently: the board was reset."""
+        if self.connection is None:
+            raise _transfer_error(-errno.ENODEV)
+        return self.connection
+
     def control_in(self, kind: int, request: int, value: int, index: int, length: int) -> bytes:
         setup = _SETUP.pack(kind, request, value, index, length)
         return self.connected().transfer(0, _IN, length, b"", 5000, setup)[1]
@@ -436,7 +442,7 @@ class UsbipBackend(usb.backend.IBackend):
         dev_handle.disconnect()
 
     def _control_out(self, handle: _Device, kind: int, request: int, value: int, index: int) -> None:
-        handle.connected().transfer(0, _OUT, 0, b"", 5000, _SETUP.pack(kind, request, value, index, 0))
+        handle.in_use().transfer(0, _OUT, 0, b"", 5000, _SETUP.pack(kind, request, value, index, 0))
 
     def set_configuration(self, dev_handle: _Device, config_value: int) -> None:
         self._control_out(dev_handle, 0x00, 9, config_value, 0)
@@ -484,18 +490,18 @@ class UsbipBackend(usb.backend.IBackend):
         payload = data.tobytes()
         setup = _SETUP.pack(bmRequestType, bRequest, wValue, wIndex, len(payload))
         if bmRequestType & 0x80:
-            actual, received = dev_handle.connected().transfer(0, _IN, len(payload), b"", timeout, setup)
+            actual, received = dev_handle.in_use().transfer(0, _IN, len(payload), b"", timeout, setup)
             _copy_into(data, received)
             return actual
-        return dev_handle.connected().transfer(0, _OUT, len(payload), payload, timeout, setup)[0]
+        return dev_handle.in_use().transfer(0, _OUT, len(payload), payload, timeout, setup)[0]
 
     def bulk_write(self, dev_handle: _Device, ep: int, intf: int, data: array.array[int], timeout: int) -> int:
         payload = data.tobytes()
-        return dev_handle.connected().transfer(ep & 0x0F, _OUT, len(payload), payload, timeout)[0]
+        return dev_handle.in_use().transfer(ep & 0x0F, _OUT, len(payload), payload, timeout)[0]
 
     def bulk_read(self, dev_handle: _Device, ep: int, intf: int, buff: array.array[int], timeout: int) -> int:
         length = len(buff) * buff.itemsize
-        actual, received = dev_handle.connected().transfer(ep & 0x0F, _IN, length, b"", timeout)
+        actual, received = dev_handle.in_use().transfer(ep & 0x0F, _IN, length, b"", timeout)
         _copy_into(buff, received)
         return actual
 
