@@ -712,5 +712,3 @@ const bridge_counters_t *bridge_counters(void) { return &bridge.counters; }
 uint32_t bridge_wire_version(void) { return BRIDGE_VERSION_MAJOR_RESET << BRIDGE_VERSION_MAJOR_LSB; }
 
 uint32_t bridge_build(void) { return CODECRIG_BUILD; }
-
-size_t bridge_static_bytes(void) { return sizeof bridge; }

@@ -60,7 +60,4 @@ const bridge_counters_t *bridge_counters(void);
 uint32_t bridge_wire_version(void);
 uint32_t bridge_build(void);
 
-/* Static memory of the bridge, for the budget check. */
-size_t bridge_static_bytes(void);
-
 #endif

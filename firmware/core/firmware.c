@@ -5,6 +5,16 @@
 #include "console.h"
 #include "tusb.h"
 #include "usb_bridge.h"
+#include "usb_console.h"
+
+/* TinyUSB asks these before its own class drivers. */
+usbd_class_driver_t const *usbd_app_driver_get_cb(uint8_t *count) {
+  static usbd_class_driver_t drivers[2];
+  drivers[0] = usb_bridge_driver;
+  drivers[1] = usb_console_driver;
+  *count = (uint8_t)(sizeof drivers / sizeof drivers[0]);
+  return drivers;
+}
 
 bool firmware_init(void) {
   bridge_init();

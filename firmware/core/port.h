@@ -34,8 +34,8 @@ uint64_t port_serial(void);
 
 /* ---- USB ---- */
 
-/* Takes back what is queued at an IN endpoint and reports it to TinyUSB as a failed transfer (XFER_RESULT_FAILED). Keeps the
- * data toggle in step with the host: a packet that was never sent must not have advanced it. */
+/* Takes back what is queued at an IN endpoint and reports it to TinyUSB as a failed transfer (XFER_RESULT_FAILED) with the
+ * number of bytes that the host has got. Keeps the data toggle in step with the host: a packet that was never sent must not have advanced it. */
 void port_usb_abort_in(uint8_t endpoint_address);
 
 #endif

@@ -9,10 +9,7 @@
 #include <string.h>
 
 #include "bridge.h"
-#include "device/usbd_pvt.h"
-#include "log.h"
 #include "port.h"
-#include "tusb.h"
 #include "usb_descriptors.h"
 
 /* Largest IN transfer: sent without the main loop's help, but its room in the ring is free only at its end. */
@@ -166,6 +163,8 @@ static bool driver_transfer_done(uint8_t rhport, uint8_t endpoint, xfer_result_t
   if (!usb.in_stale && result == XFER_RESULT_SUCCESS) {
     bridge_reply_take(usb.in_bytes);
     usb.in_transfer_open = usb.in_bytes > 0 && usb.in_bytes % ENDPOINT_BYTES == 0;
+  } else if (usb.in_stale && bytes > 0) {
+    usb.in_transfer_open = true; /* taken back after some of its packets had gone */
   }
   usb.in_queued = false;
   usb.in_stale = false;
@@ -203,17 +202,13 @@ bool tud_vendor_control_xfer_cb(uint8_t rhport, uint8_t stage, tusb_control_requ
 
 /* ---------------------------------------------------------------- table */
 
-usbd_class_driver_t const *usbd_app_driver_get_cb(uint8_t *count) {
-  static const usbd_class_driver_t drivers[] = {{
-      .name = "bridge",
-      .init = driver_init,
-      .deinit = driver_deinit,
-      .reset = driver_reset,
-      .open = driver_open,
-      .control_xfer_cb = driver_control,
-      .xfer_cb = driver_transfer_done,
-      .sof = NULL,
-  }};
-  *count = (uint8_t)(sizeof drivers / sizeof drivers[0]);
-  return drivers;
-}
+const usbd_class_driver_t usb_bridge_driver = {
+    .name = "bridge",
+    .init = driver_init,
+    .deinit = driver_deinit,
+    .reset = driver_reset,
+    .open = driver_open,
+    .control_xfer_cb = driver_control,
+    .xfer_cb = driver_transfer_done,
+    .sof = NULL,
+};
