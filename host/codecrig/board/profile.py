@@ -202,29 +202,26 @@ def _unknown_keys(table: type[msgspec.Struct], data: dict[str, Any], prefix: str
 def _explain(error: msgspec.ValidationError, data: dict[str, Any]) -> str:
     """Key, value found and accepted values, from what msgspec says."""
     text = str(error)
-    missing = re.search(r"missing required field `(\w+)`", text)
     where = re.search(r"at `\$([^`]*)`", text)
-    path = where.group(1).lstrip(".") if where else ""
+    key = where.group(1).lstrip(".") if where else ""
+    missing = re.search(r"missing required field `(\w+)`", text)
     if missing:
-        key = f"{path}.{missing.group(1)}".lstrip(".")
+        key = f"{key}.{missing.group(1)}".lstrip(".")
         return f"key `{key}` is missing; accepted values: {_accepted(key)}"
     found: Any = data
-    for name in re.findall(r"\w+", path):
-        found = found[int(name)] if isinstance(found, list) and name.isdigit() else found.get(name, "")
-        if not isinstance(found, dict | list):
-            break
-    if "..." in path and isinstance(found, list):
-        accepted = _accepted(path.replace("[...]", ""))
-    else:
-        accepted = _accepted(re.sub(r"\[\w*\.*\]", "", path))
-    return f"key `{path}` has the wrong value {found!r}; accepted values: {accepted}"
+    for step in re.findall(r"\w+", key):
+        found = found[int(step)] if isinstance(found, list) else found[step]
+    return f"key `{key}` has the wrong value {found!r}; accepted values: {_accepted(key)}"
 
 
-def _accepted(path: str) -> str:
-    """The accepted values of key `path` in words."""
+def _accepted(key: str) -> str:
+    """The accepted values of key `table.key` or `table.key[index]` in words."""
     hint: Any = BoardProfile
-    for name in path.split("."):
-        hint = get_type_hints(hint, include_extras=True)[name]
+    for step in re.findall(r"\w+", key):
+        if step.isdigit():
+            hint = get_args(get_args(hint)[0] if get_origin(hint) is Annotated else hint)[0]
+        else:
+            hint = get_type_hints(hint, include_extras=True)[step]
     return _describe(hint)
 
 
