@@ -244,7 +244,7 @@ def test_memory_stall_underruns_and_overruns_are_counted_once_a_gap() -> None:
         (Cause.UNDERRUN, RENDER, 1),
         (Cause.OVERRUN, CAPTURE, 1),
     ]
-    # Memory answers again behind tick 30, so ticks 10 to 30 live on the FIFO: its 16 samples are 8 frames, 13 are missing.
+    # Memory answers again behind tick 30, so ticks 10 to 30 live on the FIFO: 8 frames are there, 13 are missing.
     assert rig.read(RENDER, regs.STREAM_UNDERRUNS) == 13
     assert rig.read(CAPTURE, regs.STREAM_OVERRUNS) == 13
     snapshot = rig.snapshot(CAPTURE)
