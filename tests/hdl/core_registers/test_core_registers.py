@@ -1,0 +1,177 @@
+"""core_registers: each register against the generated table, and the trigger pins."""
+
+from typing import Any
+
+import cocotb
+import pytest
+from bench import registers, reset, run_cocotb, start_clock
+from cocotb.triggers import FallingEdge, RisingEdge
+
+STREAMS = 3
+BUILD = 0xB16B00B5
+
+# What the module must hold, with the bits that a host may change.
+WRITABLE = {
+    registers.FPGA_SCRATCH: 0xFFFF_FFFF,
+    registers.FPGA_CONVERTER_CONTROL: 0x33,
+    registers.FPGA_PATTERN_CONTROL: 0x03,  # restart reads 0
+    registers.FPGA_PATTERN_SEED: 0xFFFF_FFFF,
+    registers.FPGA_TRIGGER_OUT: 0x01,
+}
+INPUTS = {
+    registers.FPGA_FRAME_TICKS: "frame_ticks",
+    registers.FPGA_PATTERN_FRAMES: "pattern_frames",
+    registers.FPGA_PATTERN_ERRORS: "pattern_errors",
+    registers.FPGA_PATTERN_FIRST_BAD: "pattern_first_bad",
+}
+CONSTANTS = {
+    registers.FPGA_ID: registers.FPGA_ID_RESET,
+    registers.FPGA_VERSION: 1 << 24,
+    registers.FPGA_BUILD: BUILD,
+    registers.FPGA_CAPS: 128 << 16 | 6 << 8 | STREAMS,
+    registers.FPGA_FRAME_CLOCKS: 256,
+}
+RESET_VALUES = {register: 0 for register in WRITABLE} | {registers.FPGA_PATTERN_SEED: 1}
+
+
+class Bus:
+    def __init__(self, dut: Any) -> None:
+        self.dut = dut
+
+    async def access(self, address: int, write: int | None = None) -> int:
+        dut = self.dut
+        dut.bus_stb.value = 1
+        dut.bus_we.value = int(write is not None)
+        dut.bus_adr.value = (address & 0xFF) >> 2
+        dut.bus_wdata.value = write or 0
+        for _ in range(8):
+            await FallingEdge(dut.clk)
+            if dut.bus_ack.value:
+                break
+        else:
+            raise AssertionError("no ack within 8 clocks")
+        value = int(dut.bus_rdata.value)
+        await RisingEdge(dut.clk)
+        dut.bus_stb.value = 0
+        await FallingEdge(dut.clk)
+        assert not dut.bus_ack.value, "ack lasts one clock"
+        return value
+
+
+async def start(dut: Any) -> Bus:
+    start_clock(dut.clk)
+    for name in ("bus_stb", "bus_we", "bus_adr", "bus_wdata", "trigger_in", *INPUTS.values()):
+        getattr(dut, name).value = 0
+    await reset(dut.clk, dut.rst)
+    await FallingEdge(dut.clk)
+    return Bus(dut)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def reset_values(dut: Any) -> None:
+    """The values of the register table, also behind a reset in the middle of an access."""
+    bus = await start(dut)
+    for _ in range(2):
+        for register, value in (RESET_VALUES | CONSTANTS).items():
+            assert await bus.access(register) == value, hex(register)
+        for register in WRITABLE:
+            await bus.access(register, 0xFFFF_FFFF)
+        dut.bus_stb.value = 1
+        dut.rst.value = 1
+        await FallingEdge(dut.clk)
+        dut.bus_stb.value = 0
+        await reset(dut.clk, dut.rst)
+        await FallingEdge(dut.clk)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def writable(dut: Any) -> None:
+    """Each takes its own bits and no others; writing one leaves the rest; read-only ones ignore writes."""
+    bus = await start(dut)
+    expected = dict(RESET_VALUES)
+    for value in (0xFFFF_FFFF, 0xA5A5_A5A5, 0x5A5A_5A5A, 0, 0x1234_5678):
+        for register, mask in WRITABLE.items():
+            await bus.access(register, value)
+            expected[register] = value & mask
+            for other, other_value in (expected | CONSTANTS).items():
+                assert await bus.access(other) == other_value, f"{other:08X} behind a write to {register:08X}"
+    for register in (*CONSTANTS, *INPUTS, registers.FPGA_TRIGGER_IN):
+        before = await bus.access(register)
+        await bus.access(register, 0xFFFF_FFFF)
+        assert await bus.access(register) == before
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def inputs_and_holes(dut: Any) -> None:
+    bus = await start(dut)
+    for index, (register, name) in enumerate(INPUTS.items()):
+        getattr(dut, name).value = 0x8765_4320 + index
+        await FallingEdge(dut.clk)
+        assert await bus.access(register) == 0x8765_4320 + index, name
+    known = {*WRITABLE, *INPUTS, *CONSTANTS, registers.FPGA_TRIGGER_IN}
+    for address in range(registers.FPGA_BASE, registers.FPGA_BASE + 0x100, 4):
+        if address not in known:
+            await bus.access(address, 0xFFFF_FFFF)
+            assert await bus.access(address) == 0, hex(address)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def control_outputs(dut: Any) -> None:
+    bus = await start(dut)
+    await bus.access(registers.FPGA_CONVERTER_CONTROL, 0x21)
+    assert (int(dut.converter_enable.value), int(dut.mute.value), int(dut.input_select.value)) == (1, 0, 2)
+    await bus.access(registers.FPGA_CONVERTER_CONTROL, 0x12)
+    assert (int(dut.converter_enable.value), int(dut.mute.value), int(dut.input_select.value)) == (0, 1, 1)
+    pulses = 0
+
+    async def count() -> None:
+        nonlocal pulses
+        while True:
+            await FallingEdge(dut.clk)
+            pulses += int(dut.pattern_restart.value)
+
+    cocotb.start_soon(count())
+    await bus.access(registers.FPGA_PATTERN_CONTROL, 0x3)
+    assert (int(dut.pattern_kind.value), int(dut.pattern_check_enable.value), pulses) == (1, 1, 0)
+    await bus.access(registers.FPGA_PATTERN_CONTROL, 0x4)
+    await FallingEdge(dut.clk)
+    assert (int(dut.pattern_kind.value), int(dut.pattern_check_enable.value), pulses) == (0, 0, 1)
+    await bus.access(registers.FPGA_PATTERN_SEED, 0x1357_9BDF)
+    assert int(dut.pattern_seed.value) == 0x1357_9BDF
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def trigger(dut: Any) -> None:
+    """One pulse for each rise of the input, none for its fall; the register shows the level."""
+    bus = await start(dut)
+    pulses = 0
+
+    async def count() -> None:
+        nonlocal pulses
+        while True:
+            await FallingEdge(dut.clk)
+            pulses += int(dut.trigger_pulse.value)
+
+    cocotb.start_soon(count())
+    for rises in range(1, 4):
+        dut.trigger_in.value = 1
+        for _ in range(10):
+            await FallingEdge(dut.clk)
+        assert (await bus.access(registers.FPGA_TRIGGER_IN), pulses) == (1, rises)
+        dut.trigger_in.value = 0
+        for _ in range(10):
+            await FallingEdge(dut.clk)
+        assert (await bus.access(registers.FPGA_TRIGGER_IN), pulses) == (0, rises)
+    for level in (1, 0):
+        await bus.access(registers.FPGA_TRIGGER_OUT, level)
+        assert int(dut.trigger_out.value) == level
+
+
+@pytest.mark.xdist_group("hdl")
+def test_core_registers() -> None:
+    run_cocotb(
+        "core_registers",
+        ["level_synchroniser.sv", "core_registers.sv"],
+        __file__,
+        {"STREAMS": STREAMS, "BUILD": BUILD},
+    )
