@@ -253,8 +253,8 @@ module stream_engine
 
   // ------------------------------------------------------------ the adder
 
-  logic [ 5:0] operand;  // sign-extended
-  wire  [32:0] result = {1'b0, context_rdata} + {1'b0, {26{operand[5]}}, operand};
+  logic [ 6:0] operand;  // sign-extended
+  wire  [32:0] result = {1'b0, context_rdata} + {1'b0, {25{operand[6]}}, operand};
   wire  [ 2:0] result_low = |result[31:2] ? 3'd4 : {1'b0, result[1:0]};
 
   // ------------------------------------------------------------ FIFO
@@ -411,13 +411,13 @@ module stream_engine
   end
 
   always_comb begin
-    operand = 6'd1;
+    operand = 7'd1;
     case (state_reg)
-      MOVE_A: operand = -6'(move_bytes);
-      MOVE_B: operand = 6'(move_bytes);
-      TOTAL: operand = moved_reg;
-      SNAPSHOT: operand = {5'd0, word_reg[3:0] == SNAP_COUNT};
-      PREPARE_A: operand = 6'd0;
+      MOVE_A: operand = -7'(move_bytes);
+      MOVE_B: operand = 7'(move_bytes);
+      TOTAL: operand = 7'(moved_reg);
+      SNAPSHOT: operand = 7'(word_reg[3:0] == SNAP_COUNT);
+      PREPARE_A: operand = 7'd0;
       default: ;
     endcase
   end
