@@ -5,11 +5,13 @@ Names: `model`, `twin`, a folder in `boards/`, or `usbip:HOST[:PORT]/BUSID` for 
 
 from __future__ import annotations
 
+import json
 import re
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import msgspec
 
@@ -19,10 +21,17 @@ from codecrig.board.errors import BoardError, EnvironmentProblem, ProfileError
 from codecrig.board.profile import BoardProfile, find_profile, load_profile, profile_files
 from codecrig.link import LinkError
 
+if TYPE_CHECKING:
+    from codecrig.link.usb import UsbDevice
+    from codecrig.twin import TwinProcess
+
 Pace = Literal["virtual", "real"]
 
 _USBIP = re.compile(r"^usbip:(?P<host>\[[^]]+\]|[^:/\[\]]+)(?::(?P<port>\d+))?/(?P<bus_id>[0-9.-]+)$")
 _USBIP_PORT = 3240
+
+DYING_S = 2.0
+"""A twin's sockets close before its process ends: a sanitizer's report takes that long."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +131,7 @@ def _open_usbip(name: str, profile: BoardProfile, serial: str | None) -> Board:
             serial=serial,
             backend=UsbipBackend(host, port, match["bus_id"]),
         )
-    except usb.DeviceNotFound as error:
+    except LinkError as error:
         raise EnvironmentProblem(f"{name}: {error}") from error
     return Board(link, profile)
 
@@ -134,7 +143,7 @@ def _open_twin(
     from codecrig.link import usb
     from codecrig.link.usbip import UsbipBackend
 
-    with ExitStack() as undo:
+    try:
         process = twin.TwinProcess(
             clock_ppm=profile.clock_ppm if clock_ppm is None else clock_ppm,
             pace=pace,
@@ -142,35 +151,66 @@ def _open_twin(
             codec=twin.CodecSettings(**msgspec.structs.asdict(profile.analog)),
             log=log,
         )
+    except twin.TwinError as error:
+        raise EnvironmentProblem(str(error)) from error
+    with ExitStack() as undo:
         undo.callback(process.close)
-        try:
-            control = twin.TwinControl(process.host, process.control_port)
-            undo.callback(control.close)
-            link = usb.UsbLink.open(
-                vendor_id=profile.usb.vendor_id,
-                product_id=profile.usb.product_id,
-                product=profile.usb.product,
-                backend=UsbipBackend(process.host, process.usbip_port, process.bus_id),
-                host_time_ns=lambda: int(control.call("host_time")["ns"]),
-                explain=process.failure,
-                timeout_s=usb.TWIN_TIMEOUT_S,
-            )
-            board = Board(
-                link,
-                profile,
-                bench=TwinBench(control, [*profile.bench, "usb", "statistics"]),
-                on_close=[control.close, process.close],
-            )
-        except (usb.DeviceNotFound, LinkError, OSError) as error:
-            raise BoardError(f"the twin started but cannot be used: {error}{_died(process)}") from error
+        control = undo.enter_context(_TwinControl(process))
+        link = usb.UsbLink.open(
+            vendor_id=profile.usb.vendor_id,
+            product_id=profile.usb.product_id,
+            product=profile.usb.product,
+            backend=UsbipBackend(process.host, process.usbip_port, process.bus_id),
+            host_time_ns=control.host_time_ns,
+            explain=control.why_dead,
+            timeout_s=usb.TWIN_TIMEOUT_S,
+        )
+        bench = TwinBench(control, [*profile.bench, "usb", "statistics"])
+        board = Board(link, profile, bench=bench, on_close=[control.close, process.close])
         undo.pop_all()
     return board
 
 
-def _died(process: Any) -> str:
-    """Why the twin is no longer there, or nothing."""
-    failure = process.failure()
-    return f"; the twin has died: {failure}" if failure else ""
+class _TwinControl:
+    """The twin's control channel with this layer's errors: a twin that died says so, whoever notices first."""
+
+    def __init__(self, process: TwinProcess) -> None:
+        from codecrig.twin import TwinControl, TwinControlError
+
+        self._process = process
+        self._error = TwinControlError
+        try:
+            self._control = TwinControl(process.host, process.control_port)
+        except TwinControlError as error:
+            raise LinkError(self.why_dead() or str(error)) from error
+        self.close = self._control.close
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def call(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        try:
+            return self._control.call(operation, **arguments)
+        except self._error as error:
+            why = self.why_dead()
+            if why:
+                raise LinkError.of(f"an answer to {operation}", why, "read its log; run again") from error
+            raise BoardError(str(error)) from error
+
+    def host_time_ns(self) -> int:
+        return int(self.call("host_time")["ns"])
+
+    def why_dead(self) -> str | None:
+        """Why the twin is no longer there, None if it is. Its connections go a moment before the process does."""
+        deadline = time.monotonic() + DYING_S
+        while self._process.alive():
+            if time.monotonic() >= deadline:
+                return None
+            time.sleep(0.01)
+        return self._process.failure() or "the twin has ended"
 
 
 def list_boards() -> list[BoardListing]:
@@ -189,21 +229,21 @@ def list_boards() -> list[BoardListing]:
             listings.append(BoardListing(name, profile.kind, profile.description, "", True, detail, file))
             continue
         matching = [device for device in found if _fits(profile, device)]
-        for device in matching:
-            taken.add(id(device))
-            listings.append(
-                BoardListing(name, "usb", profile.description, device.serial, not device.problem, device.text, file)
-            )
+        taken.update(id(device) for device in matching)
+        listings += [_listing(device, name, profile.description, file) for device in matching]
         if not matching:
             listings.append(BoardListing(name, "usb", profile.description, "", False, problem or "not connected", file))
-    for device in found:
-        if id(device) not in taken:
-            found_at = (device.product, device.serial, not device.problem, device.text)
-            listings.append(BoardListing("", "usb", *found_at, None, _snippet(device)))
+    listings += [_listing(device, "", device.product, None) for device in found if id(device) not in taken]
     return listings
 
 
-def _find_usb() -> tuple[list[Any], str]:
+def _listing(device: UsbDevice, name: str, description: str, file: Path | None) -> BoardListing:
+    detail = f"{device.text}: {device.problem}" if device.problem else device.text
+    snippet = "" if file else _snippet(device)
+    return BoardListing(name, "usb", description, device.serial, not device.problem, detail, file, snippet)
+
+
+def _find_usb() -> tuple[list[UsbDevice], str]:
     from codecrig.link import usb
 
     try:
@@ -212,16 +252,20 @@ def _find_usb() -> tuple[list[Any], str]:
         return [], str(error)
 
 
-def _fits(profile: BoardProfile, device: Any) -> bool:
+def _fits(profile: BoardProfile, device: UsbDevice) -> bool:
     ids = (profile.usb.vendor_id, profile.usb.product_id, profile.usb.product)
     return ids == (device.vendor_id, device.product_id, device.product) and profile.usb.serial in ("", device.serial)
 
 
-def _snippet(device: Any) -> str:
+def _snippet(device: UsbDevice) -> str:
     """A board.toml for a device that no profile describes: edit name, description and features."""
-    return f'''name = "my-board"
+
+    def text(value: str) -> str:
+        return json.dumps(value, ensure_ascii=False)  # a JSON string is a TOML string
+
+    return f"""name = "my-board"
 kind = "usb"
-description = "{device.product}, found at {device.text}"
+description = {text(f"{device.product}, found at {device.text}")}
 clock_hz = [12288000, 1]
 frame_clocks = 256
 rates = [48000]
@@ -232,6 +276,6 @@ features = ["render", "capture", "notification", "digital_loopback"]
 [usb]
 vendor_id = 0x{device.vendor_id:04x}
 product_id = 0x{device.product_id:04x}
-product = "{device.product}"
-serial = "{device.serial}"
-'''
+product = {text(device.product)}
+serial = {text(device.serial)}
+"""

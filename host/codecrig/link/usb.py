@@ -343,15 +343,14 @@ class UsbLink(Link):
 
     def _failure(self, expected: str, error: usb.core.USBError) -> LinkError:
         """What went wrong, with the reason of a dead twin if there is one."""
-        why = self._explain() if self._explain is not None else None
+        gone = error.errno == errno.ENODEV
+        why = self._explain() if gone and self._explain is not None else None
         if why:
-            return LinkError.of(
-                expected, f"the simulated board has died: {why}", "read its log; run again with a fresh one"
-            )
+            return LinkError.of(expected, why, "read its log; run again with a fresh one")
         if isinstance(error, usb.core.USBTimeoutError):
             next_step = "look at the board's console; if it is silent too, plug it in again"
             return LinkError.of(expected, f"nothing within {self.timeout_s:g} s at {self.name}", next_step)
-        if error.errno == errno.ENODEV:
+        if gone:
             return LinkError.of(expected, f"{self.name} is gone", "plug it in again and open it again")
         if error.errno == errno.EACCES:
             return LinkError.of(expected, _permission_help(self._device.idVendor, self._device.idProduct), "see above")

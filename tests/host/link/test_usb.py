@@ -140,7 +140,7 @@ def test_a_dead_twin_is_reported_with_its_reason(server: UsbipServer) -> None:
     server.drop()
     server.close()
     reason.append("exit code 3, log /tmp/twin.log: assertion failed")
-    with pytest.raises(LinkError, match="simulated board has died: exit code 3, log /tmp/twin.log: assertion failed"):
+    with pytest.raises(LinkError, match="found exit code 3, log /tmp/twin.log: assertion failed; next step: read"):
         link.exchange([Request.read(0, 4)])
     link.close()
 
