@@ -147,8 +147,16 @@ class Session:
     def progress(self, what: str) -> Iterator[ProgressCallback]:
         """A bar on standard error while something long runs; nothing when that is no terminal, or with -q."""
         console = Console(stderr=True)
+        begun = False
+
+        def note(done: int, total: int) -> None:
+            nonlocal begun
+            if done > 0 and not begun:
+                begun = True
+                log.info("%s: under way", what)
+
         if self.verbosity < 0 or not console.is_terminal:
-            yield lambda done, total: None
+            yield note
             return
         columns = (
             SpinnerColumn(),
@@ -159,7 +167,12 @@ class Session:
         )
         with Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task(escape(what), total=None)
-            yield lambda done, total: bar.update(task, completed=done, total=total or None)
+
+            def show(done: int, total: int) -> None:
+                note(done, total)
+                bar.update(task, completed=done, total=total or None)
+
+            yield show
 
     def set_verbosity(self, level: int) -> None:
         self.verbosity = level
@@ -334,7 +347,7 @@ def board_options(function: Command) -> Command:
         ),
     ):  # fmt: skip
         result = option(result)
-    return result  # type: ignore[no-any-return]
+    return result
 
 
 def package_version() -> str:

@@ -22,6 +22,8 @@ from codecrig.cli.common import ExitStatus, Session, json_option, pass_session, 
 
 # A tool that does not tell its version within this is not in working order.
 TOOL_TIMEOUT_S = 10.0
+TINYUSB_VERSION = "0.18"
+"""What the firmware is written for; firmware/sources.py insists on it."""
 _UDEV_FOLDERS = ("/etc/udev/rules.d", "/run/udev/rules.d", "/usr/lib/udev/rules.d", "/lib/udev/rules.d")
 # The rule must come before the seat's own rules (73-seat-late.rules), or `uaccess` does nothing.
 _LAST_UDEV_NUMBER = 73
@@ -172,22 +174,32 @@ def _verilator() -> Finding:
 def _firmware_sources() -> Finding:
     """Where the builder would take TinyUSB from. It may also download a Debian package, which is not tried here."""
     name, needed_for = "tinyusb", "firmware in the twin"
-    fix = "sudo apt-get install tinyusb-source (Debian 13), or set TINYUSB_PATH to a checkout of TinyUSB 0.18"
-    root = Path(__file__).resolve().parents[3]
-    places = [
-        os.environ.get("TINYUSB_PATH"),
-        "/usr/src/tinyusb",
-        *map(str, sorted((root / "build").glob("**/tinyusb"))),
-    ]
-    for place in places:
-        if place and (Path(place) / "src" / "tusb_option.h").is_file():
-            return Finding(name, "ok", place, needed_for, True)
-    if os.environ.get("TINYUSB_PATH"):
-        detail = f"TINYUSB_PATH is {os.environ['TINYUSB_PATH']}, which holds no src/tusb_option.h"
+    fix = f"sudo apt-get install tinyusb-source (Debian 13), or set TINYUSB_PATH to TinyUSB {TINYUSB_VERSION}"
+    named = os.environ.get("TINYUSB_PATH")
+    if named:
+        version = _tinyusb_version(Path(named))
+        if version == TINYUSB_VERSION:
+            return Finding(name, "ok", f"{version} in {named}, by TINYUSB_PATH", needed_for, True)
+        found = f"version {version}" if version else "no src/tusb_option.h"
+        detail = f"TINYUSB_PATH is {named}: expected TinyUSB {TINYUSB_VERSION}, found {found}"
         return Finding(name, "wrong", detail, needed_for, True, fix)
+    fetched = Path(__file__).resolve().parents[3] / "build" / "tinyusb" / "usr" / "src" / "tinyusb"
+    for place in (Path("/usr/src/tinyusb"), fetched):
+        if _tinyusb_version(place) == TINYUSB_VERSION:
+            return Finding(name, "ok", f"{TINYUSB_VERSION} in {place}", needed_for, True)
     if shutil.which("apt-get") and shutil.which("dpkg"):
         return Finding(name, "ok", "not here yet; the first build downloads Debian's tinyusb-source", needed_for, True)
     return Finding(name, "missing", "not in /usr/src/tinyusb, and no apt-get to fetch it", needed_for, True, fix)
+
+
+def _tinyusb_version(folder: Path) -> str:
+    """`0.18`, or nothing if TinyUSB is not there."""
+    try:
+        text = (folder / "src" / "tusb_option.h").read_text(errors="replace")
+    except OSError:
+        return ""
+    parts = [re.search(rf"#define\s+TUSB_VERSION_{part}\s+(\d+)", text) for part in ("MAJOR", "MINOR")]
+    return ".".join(part.group(1) for part in parts if part)
 
 
 def _profiles() -> list[Finding]:

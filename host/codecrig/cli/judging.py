@@ -78,7 +78,8 @@ def measure_timing(points: Sequence[PositionPoint], profile: BoardProfile) -> Ti
         samples = [PositionSample(each.host_ns, each.ticks, each.frames) for each in points if each.stream == stream]
         if samples:
             try:
-                fits[stream] = fit_positions(samples, float(profile.frame_rate))
+                # The last read is taken in PAUSE, to collect counters: there time goes on and the position does not.
+                fits[stream] = fit_positions(samples[:-1], float(profile.frame_rate))
             except NotEnoughPoints as error:
                 reasons.append(str(error))
     fit = next(iter(fits.values()), None)
@@ -99,7 +100,7 @@ def judge_loopback(
     problems: list[str] = []
     difference: npt.NDArray[np.float64] | None = None
     difference_start, offset, first_bad_index = 0, 0.0, None
-    tick_of_capture = run.capture_first_ticks
+    first_ticks = _first_ticks(run, "capture", profile)
     if path == "digital":
         comparison, where = _compare(played, captured, profile)
         if comparison is None or where is None:
@@ -108,7 +109,7 @@ def judge_loopback(
             rows.append(Figure("Comparison", "not found", problems[-1], False))
         else:
             offset = float(where)
-            figures |= _exact_figures(comparison, where, run, profile, tick_of_capture)
+            figures |= _exact_figures(comparison, where, run, profile, first_ticks)
             rows.append(_exact_row(comparison))
             if comparison.first_bad is not None:
                 first_bad_index = comparison.first_bad.index
@@ -147,7 +148,11 @@ def judge_loopback(
     elif problems:
         headline = f"Failed: {'; '.join(problems)}."
     elif path == "digital":
-        headline = f"Bit-exact: all {figures['frames_compared']} frames came back as they were played."
+        spared = figures["start_up_bad_frames"]
+        behind = f", behind a start-up window with {spared} wrong frames" if spared else ""
+        headline = (
+            f"Bit-exact: {played.frames - spared} of {played.frames} frames came back as they were played{behind}."
+        )
     else:
         headline = f"Found at {_signed(figures['gain_db'][0], 2)} dB with {figures['snr_db']:.1f} dB signal to noise."
     figures = {"verdict": verdict, "problems": problems, **figures}
@@ -265,15 +270,18 @@ def _exact_figures(
         "bad_frames": comparison.bad_frames,
         "capture_offset_frames": offset,
         "start_up_frames": comparison.start_up_frames,
+        "start_up_bad_frames": comparison.start_up_bad_frames,
         "lead_in_frames": comparison.lead_in_frames,
         "tail_silent": comparison.tail_silent,
     }
 
 
 def _exact_row(comparison: Comparison) -> Figure:
+    wrong = comparison.start_up_bad_frames
     window = (
-        f"start-up window {comparison.start_up_frames} captured frames (start_up_frames of the profile), "
-        f"then {comparison.lead_in_frames} frames of silence"
+        f"start-up window: {comparison.start_up_frames} captured frames, by the profile; "
+        + (f"{wrong} played frames in it are wrong" if wrong else "right in it as well")
+        + (f"; then {comparison.lead_in_frames} frames of silence" if comparison.lead_in_frames else "")
     )
     if comparison.bit_exact:
         return Figure("Comparison", "bit-exact", f"{comparison.frames} frames equal; {window}", True)
@@ -328,14 +336,22 @@ def _transfer_rows(transfer: Transfer) -> list[Figure]:
     ]
 
 
+def _first_ticks(run: StreamRun, stream: str, profile: BoardProfile) -> int | None:
+    """Board time of a stream's frame 0, late by less than a frame: the earliest that its positions point back to."""
+    starts = [each.ticks - each.frames * profile.frame_clocks for each in run.positions if each.stream == stream]
+    return min(starts, default=None)
+
+
 def _latency(offset: float, run: StreamRun, profile: BoardProfile, *, exact: bool) -> float | int | None:
-    """Frames from the converter taking a played frame to the capture of it; from the ticks of both first frames."""
-    if run.render_first_ticks is None or run.capture_first_ticks is None:
+    """Frames from the converter taking a played frame to the capture of it.
+
+    Both streams count frames of one converter, so their beginnings are whole frames apart: usually none.
+    """
+    render, capture = (_first_ticks(run, stream, profile) for stream in ("render", "capture"))
+    if render is None or capture is None:
         return None
-    ahead = Fraction(run.render_first_ticks - run.capture_first_ticks, profile.frame_clocks)
-    if exact and ahead.denominator == 1:
-        return int(offset) - int(ahead)
-    return offset - float(ahead)
+    latency = offset - round((render - capture) / profile.frame_clocks)
+    return round(latency) if exact else latency
 
 
 def _latency_row(latency: float | int | None, profile: BoardProfile) -> Figure:

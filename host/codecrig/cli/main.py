@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 import traceback
 from types import FrameType
 from typing import Any
@@ -59,7 +60,9 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit status. Errors end as one line, or with -v as a traceback too."""
     session = Session(arguments=list(sys.argv[1:] if arguments is None else arguments))
-    previous = signal.signal(signal.SIGTERM, _interrupt)
+    # Only the main thread may set handlers; elsewhere the program around us decides what SIGTERM does.
+    in_charge = threading.current_thread() is threading.main_thread()
+    previous = signal.signal(signal.SIGTERM, _interrupt) if in_charge else None
     try:
         result: Any = group.main(args=arguments, prog_name="codecrig", standalone_mode=False, obj=session)
         status = result if isinstance(result, int) else ExitStatus.PASSED
@@ -75,7 +78,8 @@ def run(arguments: list[str] | None = None) -> int:
         if session.verbosity > 0:
             traceback.print_exc()
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        if in_charge:
+            signal.signal(signal.SIGTERM, previous)
         session.close()
     return int(status)
 

@@ -66,6 +66,8 @@ class Comparison:
     """Frames that differ or are missing, at this alignment."""
     start_up_frames: int
     """Captured frames at the beginning that carry no promise."""
+    start_up_bad_frames: int
+    """Played frames inside the window that are wrong all the same."""
     lead_in_frames: int
     """Captured frames between start-up window and played frame 0; silence is due."""
     lead_in_bad_frames: int
@@ -97,6 +99,7 @@ def compare_exact(
         differs[have_from:have_to] = np.any(
             played[have_from:have_to] != captured[have_from + offset_frames : have_to + offset_frames], axis=1
         )
+    start_up_bad_frames = int(np.count_nonzero(differs[window]))
     differs[window] = False
     judged = count - max(0, window.stop - window.start)
     bad_frames = int(np.count_nonzero(differs))
@@ -114,6 +117,7 @@ def compare_exact(
         frames=judged,
         bad_frames=bad_frames,
         start_up_frames=start_up_frames,
+        start_up_bad_frames=start_up_bad_frames,
         lead_in_frames=len(lead_in),
         lead_in_bad_frames=int(np.count_nonzero(lead_in)),
         tail_frames=len(tail),

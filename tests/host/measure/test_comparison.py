@@ -104,7 +104,8 @@ def test_start_up_window_is_left_out_and_not_a_frame_more(played: np.ndarray) ->
     captured[6:16] = -1
     result = compare_exact(played, captured, 6, start_up_frames=16, bits=16)
     assert result.bit_exact
-    assert (result.frames, result.lead_in_frames) == (5000 - 10, 0)
+    assert (result.frames, result.lead_in_frames, result.start_up_bad_frames) == (5000 - 10, 0, 10)
+    assert compare_exact(played, played, 0, start_up_frames=16).start_up_bad_frames == 0
     result = compare_exact(played, captured, 6, start_up_frames=15, bits=16)
     assert result.first_bad is not None and result.first_bad.index == 9
 

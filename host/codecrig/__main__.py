@@ -1,0 +1,5 @@
+"""`python -m codecrig` is `codecrig`."""
+
+from codecrig.cli import main
+
+main()

@@ -1,0 +1,136 @@
+"""list, info, doctor and help: what they say must be true."""
+
+import re
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., Any]
+
+
+def test_list_shows_profiles_and_opens_nothing(codecrig: Run) -> None:
+    outcome = codecrig("list")
+    assert outcome.status == 0
+    boards = {each["name"]: each for each in outcome.result["boards"]}
+    assert boards["model"]["available"] and boards["twin"]["available"]
+    assert boards["pico-ice"]["kind"] == "usb"
+    for name in ("model", "twin", "pico-ice"):
+        assert name in outcome.out
+
+
+def test_info_of_the_model(codecrig: Run) -> None:
+    outcome = codecrig("info", "--board", "model")
+    assert outcome.status == 0
+    assert outcome.result["board"] == "model"
+    assert outcome.result["identity"]["streams"] >= 2
+    assert outcome.result["profile"]["rates"] == [48_000]
+    assert outcome.result["clock"]["error_ppm"] == pytest.approx(37.0, abs=5.0)
+    assert "48000 Hz" in outcome.out
+
+
+def test_info_shows_another_clock(codecrig: Run) -> None:
+    outcome = codecrig("info", "--board", "model", "--clock-ppm", "-500")
+    assert outcome.result["clock"]["error_ppm"] == pytest.approx(-500.0, abs=5.0)
+    assert outcome.result["provenance"]["Simulated clock"] == "-500 ppm, by --clock-ppm"
+
+
+def test_quiet_says_nothing_and_json_to_standard_output_is_alone_there(codecrig: Run) -> None:
+    assert codecrig("list", "-q", with_json=False).out == ""
+    outcome = codecrig("list", "--json", "-", with_json=False)
+    assert outcome.out.startswith("{") and outcome.out.rstrip().endswith("}")
+    assert "model" in outcome.err
+
+
+def checks(outcome: Any) -> dict[str, dict[str, Any]]:
+    return {each["name"]: each for each in outcome.result["checks"]}
+
+
+def test_doctor_is_quick_and_every_missing_thing_has_a_fix(codecrig: Run) -> None:
+    started = time.perf_counter()
+    outcome = codecrig("doctor")
+    assert time.perf_counter() - started < 10
+    found = checks(outcome)
+    for name in (
+        "python",
+        "checkout",
+        "c++ compiler",
+        "c compiler",
+        "make",
+        "verilator",
+        "tinyusb",
+        "board profiles",
+        "libusb",
+    ):
+        assert found[name]["state"] in ("ok", "missing", "wrong"), name
+        assert (found[name]["state"] == "ok") != bool(found[name]["fix"]), name
+    needed = [each for each in found.values() if each["required"] and each["state"] != "ok"]
+    assert outcome.status == (3 if needed else 0)
+    assert outcome.result["healthy"] == (not needed)
+
+
+def test_doctor_misses_what_is_not_there(codecrig: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.delenv("CC", raising=False)
+    outcome = codecrig("doctor")
+    assert outcome.status == 3
+    found = checks(outcome)
+    assert found["c++ compiler"]["state"] == "missing"
+    assert found["c++ compiler"]["fix"] == "sudo apt-get install g++"
+    assert found["make"]["state"] == "missing"
+    assert "fix: sudo apt-get install g++" in outcome.out
+
+
+def test_doctor_sees_a_tool_that_does_not_run(codecrig: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    broken = tmp_path / "broken-c++"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("CXX", str(broken))
+    found = checks(codecrig("doctor"))
+    assert (found["c++ compiler"]["state"], found["c++ compiler"]["detail"]) == ("wrong", f"{broken} does not run")
+
+
+def test_doctor_sees_a_wrong_tinyusb_path(codecrig: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TINYUSB_PATH", str(tmp_path))
+    found = checks(codecrig("doctor"))
+    assert found["tinyusb"]["state"] == "wrong"
+    assert str(tmp_path) in found["tinyusb"]["detail"]
+
+
+def test_doctor_names_a_profile_that_cannot_be_used(
+    codecrig: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "board.toml").write_text('name = "odd"\ncolour = "red"\n')
+    monkeypatch.setenv("CODECRIG_BOARDS", str(tmp_path))
+    outcome = codecrig("doctor")
+    assert "`colour`" in checks(outcome)["board profile"]["detail"]
+
+
+def test_doctor_judges_udev_rules(codecrig: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("codecrig.cli.doctor._UDEV_FOLDERS", (str(tmp_path),))
+    name = "udev 1209:0001"
+    missing = checks(codecrig("doctor"))[name]
+    assert missing["state"] == "missing"
+    rule = re.search(r"echo '(.*)' \| sudo tee /etc/udev/rules.d/(\S+)", missing["fix"])
+    assert rule is not None
+    (tmp_path / rule[2]).write_text(f"# {rule[1]}\n")
+    assert checks(codecrig("doctor"))[name]["state"] == "missing"
+    (tmp_path / rule[2]).write_text(rule[1])
+    assert checks(codecrig("doctor"))[name]["state"] == "ok"
+    shutil.move(tmp_path / rule[2], tmp_path / "99-late.rules")
+    late = checks(codecrig("doctor"))[name]
+    assert late["state"] == "wrong" and "73-seat-late.rules" in late["detail"]
+
+
+@pytest.mark.parametrize("verb", ["demo", "loopback", "play", "record", "list", "info", "doctor", "bench"])
+def test_every_verb_has_help_with_an_example(codecrig: Run, verb: str) -> None:
+    outcome = codecrig(verb, "--help", with_json=False)
+    assert outcome.status == 0
+    assert f"Example: codecrig {verb}" in outcome.out
+    for option in ("--json", "--verbose", "--quiet", "--log-file"):
+        assert option in outcome.out
