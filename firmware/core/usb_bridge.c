@@ -162,9 +162,10 @@ static bool driver_transfer_done(uint8_t rhport, uint8_t endpoint, xfer_result_t
   }
   if (!usb.in_stale && result == XFER_RESULT_SUCCESS) {
     bridge_reply_take(usb.in_bytes);
-    usb.in_transfer_open = usb.in_bytes > 0 && usb.in_bytes % ENDPOINT_BYTES == 0;
-  } else if (usb.in_stale && bytes > 0) {
-    usb.in_transfer_open = true; /* taken back after some of its packets had gone */
+  }
+  if (result == XFER_RESULT_SUCCESS || bytes > 0) {
+    /* also when taken back after some of its packets had gone */
+    usb.in_transfer_open = bytes > 0 && bytes % ENDPOINT_BYTES == 0;
   }
   usb.in_queued = false;
   usb.in_stale = false;

@@ -291,6 +291,28 @@ TEST(spi_late_reply) {
   }
 }
 
+/* The limit falls into the middle of a reply: what came of it is forgotten, and the next reply is not spoilt. */
+TEST(spi_reply_cut_by_the_limit) {
+  rig_start();
+  memset(rig.memory, 0x6B, sizeof rig.memory);
+  const uint32_t piece = 16 + 12 + 4096; /* bytes clocked in one go; ten of them are 21.5 ms */
+  rig.latency_bytes = piece * 11 - 100;
+  reply_t reply;
+  wire_exchange(OPERATION_READ, 0x200, 4096, NULL, &reply);
+  CHECK_EQUAL(reply.status, STATUS_NO_REPLY);
+  CHECK_EQUAL(reply.length, 0);
+  rig.latency_bytes = 5;
+  wire_exchange(OPERATION_READ, 0x200, 100, NULL, &reply);
+  CHECK_EQUAL(reply.status, STATUS_OK);
+  CHECK_EQUAL(reply.length, 100);
+  CHECK_BYTES(reply.data, rig.memory + 0x200, 100);
+  rig.latency_bytes = piece * 8 - 100; /* cut by the end of a piece, but in time */
+  wire_exchange(OPERATION_READ, 0x200, 4096, NULL, &reply);
+  CHECK_EQUAL(reply.status, STATUS_OK);
+  CHECK_EQUAL(reply.length, 4096);
+  CHECK_BYTES(reply.data, rig.memory + 0x200, 4096);
+}
+
 TEST(spi_not_ready) {
   rig_start();
   rig.fpga_done = false;

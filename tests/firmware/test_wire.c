@@ -372,6 +372,31 @@ TEST(wire_blocked_in_mid_request_is_not_quiet) {
   CHECK_EQUAL(rig.memory[4095], 9);
 }
 
+/* The receive ring is full to the last byte when a header breaks off: its reply comes when there is room, in order. */
+TEST(wire_truncated_when_the_ring_is_full) {
+  rig_start();
+  static uint8_t bytes[0x10000];
+  static reply_t replies[4 + 2048 + 1];
+  size_t length = fill_with_reads(bytes, 4, BRIDGE_ID, 4000); /* 16048 bytes of replies, the next one waits */
+  CHECK_EQUAL(host_out(1, bytes, length, 64, 0), length);
+  rig_run_us(1000);
+  length = wire_request(bytes, OPERATION_READ, 4, BRIDGE_ID, 4000, NULL);
+  for (uint32_t i = 1; i < 32768 / 16; i++) {
+    length += wire_request(bytes + length, OPERATION_READ, (uint16_t)(4 + i), BRIDGE_ID, 4, NULL);
+  }
+  CHECK_EQUAL(host_out(1, bytes, length, 64, 0), length);
+  CHECK_EQUAL(host_out(1, bytes, 5, 64, 0), 5);
+  CHECK_EQUAL(native_deadline_us(), UINT64_MAX);
+  rig_run_us(1000000);
+  wire_replies(replies, 4 + 2048 + 1);
+  for (uint32_t i = 0; i < 4 + 2048; i++) {
+    CHECK_EQUAL(replies[i].sequence, i);
+    CHECK_EQUAL(replies[i].status, STATUS_OK);
+  }
+  check_reply(&replies[4 + 2048], OPERATION_READ, 4, BRIDGE_ID & 0xFF, STATUS_TRUNCATED, 0);
+  wire_expect_alive();
+}
+
 /* ---------------------------------------------------------------- RESET */
 
 TEST(wire_reset_in_mid_request) {
