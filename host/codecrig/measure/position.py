@@ -38,7 +38,7 @@ class PositionFit:
     rate_error: float
     """rate_hz / nominal - 1. 37e-6: the board runs 37 ppm fast as the host sees it."""
     rate_error_uncertainty: float
-    """Standard error of rate_error."""
+    """What rate_error may be off by: a bound for the part that whole frames leave open, else a standard error."""
     frames_per_tick: float
     """Frames in a tick of board time."""
     jitter_std_frames: float
@@ -63,9 +63,15 @@ def fit_positions(
 ) -> PositionFit:
     """Fits a line to positions over host time.
 
-    Board time over host time is one line (the link's noise is in it), position over board time another (the
-    position's own jitter is in it). The rate is the product of the slopes, so noise of the link does not look like
-    jitter of the stream. Points of the first `settle_s` and repeated reads are left out. Raises NotEnoughPoints.
+    Board time over host time is one line (the link's noise is in it), position over board time another (the position's
+    own jitter is in it). The rate is the product of the slopes, so noise of the link does not look like jitter of the
+    stream.
+
+    A position counts whole frames, so a perfect stream still strays by half a frame, and reads once a packet stray in
+    step: least squares would take that for a slope. If there are lines from which no read strays by more than half a
+    frame, the middle one of them is taken; otherwise least squares.
+
+    Points of the first `settle_s` and repeated reads are left out. Raises NotEnoughPoints.
     """
     kept: list[PositionSample] = []
     for point in sorted(points, key=lambda each: each.host_ns):
@@ -84,8 +90,11 @@ def fit_positions(
     frames = np.array([point.frames - first.frames for point in kept], np.int64)
 
     ticks_per_s, ticks_offset, clock_error = _line(host_s, ticks)
-    frames_per_tick, frames_offset, position_error = _line(ticks, frames.astype(np.float64))
-    residual = frames - (frames_offset + frames_per_tick * ticks)
+    # Half a frame up: the position is somewhere in the frame that is being counted.
+    middle = frames.astype(np.float64) + 0.5
+    line = _within(ticks, middle, 0.5)
+    frames_per_tick, frames_offset, position_error = line if line is not None else _line(ticks, middle)
+    residual = middle - (frames_offset + frames_per_tick * ticks)
     clock_residual = ticks - (ticks_offset + ticks_per_s * host_s)
     rate_hz = frames_per_tick * ticks_per_s
     rate_error = rate_hz / nominal_rate_hz - 1.0
@@ -109,11 +118,48 @@ def fit_positions(
 
 
 def _line(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> tuple[float, float, float]:
-    """Least squares: slope, value at 0, standard error of the slope."""
+    """Least squares: slope, value at 0, standard error of the slope.
+
+    Neighbouring residuals are often alike; the error is widened as for a first-order autoregressive process.
+    """
     centred = x - np.mean(x)
     spread = float(np.sum(centred**2))
     slope = float(np.sum(centred * y)) / spread
     offset = float(np.mean(y)) - slope * float(np.mean(x))
     residual = y - (offset + slope * x)
-    variance = float(np.sum(residual**2)) / (len(x) - 2)
+    squares = float(np.sum(residual**2))
+    alike = max(0.0, float(np.sum(residual[1:] * residual[:-1])) / squares) if squares else 0.0
+    variance = squares / (len(x) - 2) * (1 + alike) / (1 - alike)
     return slope, offset, float(np.sqrt(variance / spread))
+
+
+def _within(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], reach: float) -> tuple[float, float, float] | None:
+    """The middle one of the lines from which no point strays by more than `reach`, and half the span of their slopes.
+
+    None if there is no such line.
+    """
+
+    def width(slope: float) -> float:
+        rest = y - slope * x
+        return float(np.max(rest) - np.min(rest))
+
+    # The width is convex in the slope: find its lowest point, then where it crosses 2 * reach on both sides.
+    guess = _line(x, y)[0]
+    step = 4 * reach / float(x[-1] - x[0])
+    low, high = guess - step, guess + step
+    for _ in range(200):
+        one, other = low + (high - low) / 3, high - (high - low) / 3
+        low, high = (low, other) if width(one) <= width(other) else (one, high)
+    best = (low + high) / 2
+    if width(best) > 2 * reach:
+        return None
+    edges = []
+    for outside in (best - 2 * step, best + 2 * step):
+        inside = best
+        for _ in range(100):
+            between = (inside + outside) / 2
+            inside, outside = (between, outside) if width(between) <= 2 * reach else (inside, between)
+        edges.append(inside)
+    slope = (edges[0] + edges[1]) / 2
+    rest = y - slope * x
+    return slope, float(np.max(rest) + np.min(rest)) / 2, (edges[1] - edges[0]) / 2

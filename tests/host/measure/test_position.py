@@ -30,6 +30,33 @@ def test_rate_error_is_the_boards_ppm(ppm: float) -> None:
     assert fit.frames_per_tick == pytest.approx(1 / 256, rel=1e-6)
 
 
+def in_step(ppm: float, seconds: float) -> list[PositionSample]:
+    """Reads in step with packets of 20 ms by the host's clock, so that the fraction of a frame creeps."""
+    points = []
+    for host_s in np.arange(0.0, seconds, 0.02) + 0.0137:
+        ticks = int(host_s * CLOCK_HZ * (1 + ppm * 1e-6))
+        points.append(PositionSample(round(host_s * 1e9), ticks, ticks // FRAME_CLOCKS))
+    return points
+
+
+@pytest.mark.parametrize("ppm", [37.0, -120.0, 3.0, 250.0, 1042.0])
+@pytest.mark.parametrize("seconds", [1.0, 4.0])
+def test_whole_frames_read_in_step_do_not_look_like_a_rate(ppm: float, seconds: float) -> None:
+    """Least squares over 1 s would be 12 ppm off, as half a frame of saw-tooth looks like a slope."""
+    fit = fit_positions(in_step(ppm, seconds), 48_000)
+    assert abs(fit.rate_ppm - ppm) <= fit.rate_error_uncertainty * 1e6 + 0.01
+    assert fit.rate_ppm == pytest.approx(ppm, abs=6.0 / seconds)
+    assert fit.jitter_max_frames <= 0.5 + 1e-6
+
+
+def test_positions_off_the_line_by_more_than_a_frame_are_fitted_by_least_squares() -> None:
+    random = np.random.default_rng(11)
+    points = [PositionSample(p.host_ns, p.ticks, p.frames + int(random.integers(-5, 6))) for p in reads(37)]
+    fit = fit_positions(points, 48_000)
+    assert fit.jitter_std_frames == pytest.approx(np.sqrt((11**2 - 1) / 12), rel=0.1)
+    assert abs(fit.rate_ppm - 37) < 4 * fit.rate_error_uncertainty * 1e6
+
+
 def test_noise_of_the_link_widens_the_uncertainty_and_not_the_jitter() -> None:
     quiet, noisy = fit_positions(reads(37), 48_000), fit_positions(reads(37, link_noise_ns=100_000), 48_000)
     assert noisy.jitter_std_frames == pytest.approx(quiet.jitter_std_frames, rel=0.01)
