@@ -145,7 +145,8 @@ module stream_engine
 
   // Work of one visit.
   logic [16:0] address_reg;  // byte address of the next memory access
-  logic [2:0] remaining_reg, remaining_next_reg;  // bytes left in the descriptor, 4 stands for more
+  logic [2:0] remaining_reg;  // bytes left in the descriptor, 4 stands for more
+  logic [2:0] limit_reg;  // bytes that descriptor and FIFO let move at once, 0 to 4
   logic [5:0] moved_reg;  // bytes moved
   logic [2:0] channel_reg;
   logic [1:0] reason_reg;
@@ -260,23 +261,17 @@ module stream_engine
   // ------------------------------------------------------------ FIFO
 
   // The side that works now: the writing one, or the reading one.
-  wire converting = state_reg == CONVERT || state_reg == SAMPLE;
-  wire writing = state_reg != SNAPSHOT && converting == capture_reg;
+  wire writing = visit_reg == TICK ? capture_reg : visit_reg == FILL && !capture_reg;
   wire [6:0] pointer = writing ? write_reg : read_reg;
   wire [6:0] other = writing ? read_reg : write_reg;
-  // Bytes to be read, or room to be written.
-  wire [6:0] available = (other - pointer) ^ {writing, 6'd0};
 
   wire [2:0] sample_bytes = 3'(container_reg) + 3'd1;
   wire [3:0] channels = 4'(channels_reg) + 4'd1;
   wire [5:0] frame_bytes = (&container_reg ? {channels, 2'd0} : {1'b0, channels, 1'b0}) + (container_reg == 2'd2 ? 6'(channels) : 6'd0);
 
-  // Bytes of the next memory access: within the memory word, the descriptor and the FIFO. While filling, wait for room for a whole
-  // word, which spares accesses.
+  // Bytes of the next memory access: within the memory word, the descriptor and the FIFO.
   wire [2:0] in_word = 3'd4 - {1'b0, address_reg[1:0]};
-  wire [2:0] in_fifo = |available[6:2] ? 3'd4 : capture_reg ? {1'b0, available[1:0]} : 3'd0;
-  wire [2:0] in_both = in_word < remaining_reg ? in_word : remaining_reg;
-  wire [2:0] move_bytes = in_both < in_fifo ? in_both : in_fifo;
+  wire [2:0] move_bytes = in_word < limit_reg ? in_word : limit_reg;
 
   // A mono frame is handed to the DAC twice; the pointer moves with the last.
   wire mono_render = channels_reg == 3'd0 && !capture_reg;
@@ -284,15 +279,20 @@ module stream_engine
   wire [2:0] step = state_reg == SAMPLE ? sample_bytes : move_bytes;
   wire advance = (state_reg == SAMPLE && !(mono_render && !channel_reg[0])) || (state_reg == MOVE_B && mem_ack);
   wire [6:0] pointer_next = pointer + 7'(step);
-  // Where the next bytes are read: one cycle ahead.
-  wire [5:0] read_position = advance ? pointer_next[5:0] : pointer[5:0];
+  // Where the next bytes lie; the RAM is read there, one cycle ahead.
+  wire [6:0] position = advance ? pointer_next : pointer;
+  // Bytes to be read there, or room to be written.
+  wire [6:0] available = (other - position) ^ {writing, 6'd0};
+  // The same as a limit of the next access. To fill waits for room for a whole word, which spares accesses.
+  wire [2:0] in_fifo = |available[6:2] ? 3'd4 : capture_reg ? {1'b0, available[1:0]} : 3'd0;
+  wire [2:0] limit = remaining_reg < in_fifo ? remaining_reg : in_fifo;
 
   wire fifo_write = advance && writing;
   wire [3:0] step_mask = {step[2], step[2] || &step[1:0], step[2] || step[1], 1'b1};
   wire [7:0] fifo_mask = {4'd0, step_mask} << pointer[1:0];
   // Lanes in front of the first byte belong to the next word.
   wire [3:0] write_wraps = {1'b0, &pointer[1:0], pointer[1], |pointer[1:0]};
-  wire [3:0] read_wraps = {1'b0, &read_position[1:0], read_position[1], |read_position[1:0]};
+  wire [3:0] read_wraps = {1'b0, &position[1:0], position[1], |position[1:0]};
   logic [31:0] rotated, fifo_rdata;
 
   for (genvar lane = 0; lane < 4; lane++) begin : g_lane
@@ -304,7 +304,7 @@ module stream_engine
         .write(fifo_write && (fifo_mask[lane] || fifo_mask[lane+4])),
         .write_address({stream_reg, pointer[5:2] + 4'(write_wraps[lane])}),
         .write_data(rotated[8*lane+:8]),
-        .read_address({stream_reg, read_position[5:2] + 4'(read_wraps[lane])}),
+        .read_address({stream_reg, position[5:2] + 4'(read_wraps[lane])}),
         .read_data(fifo_rdata[8*lane+:8])
     );
   end
@@ -341,7 +341,7 @@ module stream_engine
   assign mem_sel = state_reg == FETCH ? 4'b1111 : step_mask << address_reg[1:0];
   assign mem_wdata = rotated;
 
-  wire last_byte = state_reg == MOVE_B && mem_ack && remaining_next_reg == 3'd0;
+  wire last_byte = state_reg == MOVE_B && mem_ack && remaining_reg == 3'd0;
   assign ev_stamp = (last_byte && notify_reg) || (state_reg == MISS && !gap_reg) || state_reg == HALT;
   assign ev_valid = state_reg == POST;
   assign ev_cause = 8'(cause_reg);
@@ -590,6 +590,7 @@ module stream_engine
       end
       PREPARE_B: begin
         address_reg <= context_rdata[16:0];
+        limit_reg <= limit;
         state_reg <= remaining_reg == 3'd0 ? FETCH_A : MOVE_A;
       end
 
@@ -615,13 +616,13 @@ module stream_engine
       end
 
       MOVE_A: begin
-        remaining_next_reg <= result_low;
+        remaining_reg <= result_low;
         state_reg <= may_move ? MOVE_B : TOTAL;
       end
       MOVE_B:
       if (mem_ack) begin
         address_reg <= result[16:0];
-        remaining_reg <= remaining_next_reg;
+        limit_reg <= limit;
         moved_reg <= moved_reg + 6'(move_bytes);
         done_reg <= last_byte;
         post_reg <= last_byte && notify_reg;

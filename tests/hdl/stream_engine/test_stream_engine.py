@@ -433,7 +433,7 @@ async def carries_into_high_words(dut: Any) -> None:
         words = {offset: await bench.read(setup.stream, offset) for offset in range(SNAPSHOT, 0x70, 4)}
         assert words[SNAPSHOT] == 0
         assert words[0x54] << 32 | words[0x50] == frames_start + count
-        moved = 8 * count - words[0x64] + (0 if setup.capture else 64)
+        moved = 8 * count + (-words[0x64] if setup.capture else words[0x64] - 64)
         assert words[0x5C] << 32 | words[0x58] == bytes_start + moved
         # One descriptor of 64 bytes was finished before the counters were set, by the render stream.
         assert words[0x60] == moved // 64 - 1
