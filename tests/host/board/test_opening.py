@@ -49,7 +49,7 @@ def test_settings_of_a_simulated_board_are_refused_elsewhere(tmp_path: Path) -> 
 
 def test_no_physical_board_is_a_problem_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(usb, "_find", lambda backend, **match: [])
-    with pytest.raises(EnvironmentProblem, match="board 'pico-ice': expected USB device 1209:0001 .*; found none; next"):
+    with pytest.raises(EnvironmentProblem, match="board 'pico-ice': expected USB device 1209:0001 .*; found none"):
         open_board("pico-ice")
 
 
