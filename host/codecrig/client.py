@@ -1,8 +1,8 @@
 """What the commands do with a board: play, record, loop back, through PortWaveRT and MiniportWaveRT.
 
-A run moves one packet at a time: it waits for a packet's end, serves render first (that side has a deadline), then capture,
-and samples the position of each stream with host time around it. Ctrl-C ends a run between two packets: the streams are
-stopped and what was captured so far is returned, with `interrupted` set.
+A run moves one packet at a time: it waits for a packet's end, serves render first (that side has a deadline), then
+capture, and samples the position of each stream with host time around it. Ctrl-C ends a run between two packets: the
+streams are stopped and what was captured so far is returned, with `interrupted` set.
 """
 
 import signal
@@ -26,8 +26,8 @@ Progress = Callable[[int, int], None]
 """Called after each packet with the frames done and the frames wanted."""
 
 PACKET_MS = 20
-"""Packet length. Two packets of stereo 32-bit audio in each direction are 31 KB of the 124 KB there are, and a full-speed bus
-needs 8 ms for 20 ms of 24-bit stereo duplex: enough room for a late host."""
+"""Packet length. Two packets of stereo 32-bit audio in each direction are 31 KB of the 124 KB there are, and a bus at
+full speed needs 10 ms for 20 ms of 24-bit stereo duplex: enough room for a late host."""
 EVENT_TIMEOUT_S = 1.0
 """Board time without any packet end after which a run gives up: fifty packets."""
 CONVERTER_ENABLE = 1 << regs.FPGA_CONVERTER_CONTROL_ENABLE_LSB
@@ -141,8 +141,8 @@ def loopback(
 ) -> StreamRun:
     """Play `data` and capture what comes back, until `tail_frames` behind its end.
 
-    Both streams are in RUN (capture first) before the converter's clock is started, so the capture begins with the very frame
-    with which render begins: in it the data lie as many frames behind the start as the path is long.
+    Both streams are in RUN (capture first) before the converter's clock is started, so the capture begins with the very
+    frame with which render begins: in it the data lie as many frames behind the start as the path is long.
     """
     frames = len(data) // format.block_bytes + tail_frames
     return _Run(board, format, packet_ms, progress, data=data, capture_frames=frames, source=path).run()
@@ -251,9 +251,14 @@ class _Run:
     # ------------------------------------------------------------------ one packet
 
     def _step(self) -> None:
+        board = self._board
         pins = [pin for pin in (self._render, self._capture) if pin is not None]
-        if not self._board.wait_for(lambda: any(pin.event.read_state() for pin in pins), EVENT_TIMEOUT_S):
-            snapshots = "; ".join(str(self._board.snapshot(CAPTURE_PIN if pin.capture else RENDER_PIN)) for pin in pins)
+        deadline_ticks = board.events.time_ticks + board.clock.ticks(EVENT_TIMEOUT_S)
+        while not any(pin.event.read_state() for pin in pins):
+            board.pump(deadline_ticks)
+            if board.events.time_ticks < deadline_ticks:
+                continue
+            snapshots = "; ".join(str(board.snapshot(CAPTURE_PIN if pin.capture else RENDER_PIN)) for pin in pins)
             raise BoardError(
                 f"expected a packet end within {EVENT_TIMEOUT_S} s of board time; found none; "
                 f"next step: look at state, fault and frame ticks in {snapshots}"

@@ -85,19 +85,20 @@ class BoardModel(EngineModel):
     # ------------------------------------------------------------------ time
 
     def pass_time(self, to_ticks: int) -> None:
-        """Let board time flow up to `to_ticks`, not beyond it, with everything that happens until then."""
-        while self._alarm_ticks is not None and self._alarm_ticks <= to_ticks:
-            fired, self._alarm_ticks = self._alarm_ticks, None
-            self._pass_plain(max(fired, self.now_ticks))
-            self.events.post(Cause.TIMER, 0, self.now_ticks)
-        self._pass_plain(to_ticks)
-
-    def _pass_plain(self, to_ticks: int) -> None:
+        """Let board time flow up to `to_ticks`. What happens meanwhile is worked out by `catch_up`."""
         self.now_ticks = max(self.now_ticks, to_ticks)
+
+    def catch_up(self) -> None:
+        """Do everything that is due at the present board time."""
+        if self._alarm_ticks is not None and self._alarm_ticks <= self.now_ticks:
+            fired, self._alarm_ticks = self._alarm_ticks, None
+            self.advance(fired)
+            self.events.post(Cause.TIMER, 0, fired)
         self.advance(self.now_ticks)
 
     def wait(self, deadline_low: int) -> None:
         """Let time flow until the event ring holds something or the low word of board time reaches the deadline."""
+        self.catch_up()
         deadline = self.now_ticks + _signed(deadline_low - self.now_ticks)
         while self.events.is_empty and self.now_ticks < deadline:
             stop = self.next_stop_ticks()
@@ -105,6 +106,7 @@ class BoardModel(EngineModel):
             if self._alarm_ticks is not None:
                 target = min(target, self._alarm_ticks)
             self.pass_time(max(target, self.now_ticks + 1))
+            self.catch_up()
 
     # ------------------------------------------------------------------ requests
 
@@ -137,6 +139,11 @@ class BoardModel(EngineModel):
                 return Status.BAD_LENGTH, b""
         if address + length > base + size:
             return Status.UNMAPPED, b""
+        if base == regs.AUDIO_MEMORY_BASE:
+            if self.touches(self.now_ticks, address, length):
+                self.catch_up()
+        elif base != regs.BRIDGE_BASE:
+            self.catch_up()
         if operation == Operation.READ:
             if base == regs.AUDIO_MEMORY_BASE:
                 return Status.OK, self.memory[address : address + length].tobytes()
@@ -155,7 +162,7 @@ class BoardModel(EngineModel):
     # ------------------------------------------------------------------ registers
 
     def read_register(self, address: int) -> int:
-        """The word at a register address; 0 where there is no register."""
+        """The word at a register address, as of the last `catch_up`; 0 where there is no register."""
         if regs.STREAM_BASE <= address < regs.STREAM_BASE + STREAM_BLOCK_BYTES:
             number, offset = divmod(address - regs.STREAM_BASE, regs.STREAM_STRIDE)
             return self._read_stream(number, offset) if number < len(self.streams) else 0
@@ -242,7 +249,7 @@ class BoardModel(EngineModel):
             case regs.FPGA_ALARM_TIME:
                 self._words[address] = value
                 self._alarm_ticks = max(self.now_ticks, self.now_ticks + _signed(value - self.now_ticks))
-                self.pass_time(self.now_ticks)
+                self.catch_up()
             case regs.FPGA_ALARM_CONTROL:
                 if value & 1 == 0:
                     self._alarm_ticks = None

@@ -91,15 +91,25 @@ class AnalogPath:
         """Queue frames that the ADC hears instead of the cable, one a tick."""
         self._injected = np.concatenate([self._injected, samples])
 
-    def hear(self, dac: Frames) -> Frames:
-        """What the ADC gives at the ticks at which the DAC was given `dac`."""
-        count = len(dac)
+    def pass_by(self, dac: Frames) -> None:
+        """The DAC was given `dac`, and nobody listens to the ADC."""
+        self._delay(dac)
+        self.frames += len(dac)
+        if len(self._injected):
+            self._injected = self._injected[len(dac) :]
+
+    def _delay(self, dac: Frames) -> Frames:
         delay = CONVERTER_PIPELINE_FRAMES + self.settings.delay_frames
         if len(self._history) < delay:
             self._history = np.concatenate([silence(delay - len(self._history)), self._history])
         line = np.concatenate([self._history[len(self._history) - delay :], dac])
-        self._history = line[count:]
-        heard = self._analog(line[:count])
+        self._history = line[len(dac) :]
+        return line[: len(dac)]
+
+    def hear(self, dac: Frames) -> Frames:
+        """What the ADC gives at the ticks at which the DAC was given `dac`."""
+        count = len(dac)
+        heard = self._analog(self._delay(dac))
         self.frames += count
         if len(self._injected):
             taken = min(count, len(self._injected))

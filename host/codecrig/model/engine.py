@@ -6,7 +6,7 @@ one frame and written it to memory. Runs of undisturbed frames are moved at once
 gives the same bytes, counters and events (a test compares).
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,10 @@ from codecrig.link.registers import Cause, FaultReason, InputSelect, PatternKind
 from .converter import AnalogPath, CodecSettings, Frames, PatternChecker, PatternSequence, silence
 from .events import EventRingModel
 
-FIFO_SAMPLES = 16
-"""Samples that the FIFO of one stream holds, whatever their width."""
+FIFO_BYTES = 64
+"""What the FIFO of one stream holds, in the stream's own format."""
+FILL_LEVEL_BYTES = FIFO_BYTES - 4
+"""Render fetches the next word, or the part of a word that belongs to the descriptor, up to this level of the FIFO."""
 SERVICE_TICKS = 96
 """From a frame tick until the engine has served all streams; events of stream s carry tick + 16 + 16 s."""
 MAX_RUN_FRAMES = 4096
@@ -29,6 +31,11 @@ _MASK32 = 0xFFFFFFFF
 _FLAG_EVENT = 1 << regs.DESCRIPTOR_EVENT_FLAG_BIT
 
 Bytes = npt.NDArray[np.uint8]
+
+
+def _last_access_bytes(end_address: int, length: int) -> int:
+    """Bytes of the last memory access to `length` bytes that end before `end_address`."""
+    return min((end_address - 1) % 4 + 1, length)
 
 
 def decode_samples(data: Bytes, container_bytes: int, channels: int) -> npt.NDArray[np.int32]:
@@ -67,9 +74,10 @@ class Cursor:
 
 @dataclass(slots=True)
 class DescriptorEnd:
-    """A descriptor was finished `offset_bytes` into a walk."""
+    """A descriptor was finished `offset_bytes` into a walk; its last memory access began at `access_bytes`."""
 
     offset_bytes: int
+    access_bytes: int
     index: int
     tag: int
     flags: int
@@ -120,6 +128,8 @@ class StreamModel:
     descriptors: int = 0
     underruns: int = 0
     overruns: int = 0
+    started: bool = False
+    delivered: bool = False
     in_gap: bool = False
     fifo: bytes = b""
     cursor: Cursor = field(default_factory=Cursor)
@@ -130,11 +140,6 @@ class StreamModel:
     def block_bytes(self) -> int:
         """Bytes of one frame."""
         return self.container_bytes * self.channels
-
-    @property
-    def fifo_capacity_bytes(self) -> int:
-        """Bytes of its own format that the FIFO holds."""
-        return FIFO_SAMPLES * self.container_bytes
 
     @property
     def is_streaming(self) -> bool:
@@ -197,6 +202,22 @@ class EngineModel:
         while (due := self._frames_due(now_ticks)) > 0:
             self._serve(min(due, self._undisturbed_frames()))
 
+    def touches(self, now_ticks: int, address: int, length: int) -> bool:
+        """True if frames due at `now_ticks` may make the engine read or write any of these bytes."""
+        due = self._frames_due(now_ticks)
+        if due <= 0:
+            return False
+        if not self.bulk or self.accesses_watched or self.memory_stalled_until_ticks:
+            return True
+        for stream in self.streams:
+            if stream.is_streaming:
+                ring_bytes = stream.ring_size * regs.DESCRIPTOR_BYTES
+                pieces = self._walk(stream, due * stream.block_bytes + FIFO_BYTES).pieces
+                for start, count in [*pieces, (stream.ring_base, ring_bytes)]:
+                    if start < address + length and address < start + count:
+                        return True
+        return False
+
     def next_stop_ticks(self) -> int | None:
         """Board time at which the frames are served that end a descriptor next; None if no stream runs."""
         if not self.enabled or not any(stream.is_streaming for stream in self.streams):
@@ -220,14 +241,16 @@ class EngineModel:
         for stream in self.streams:
             if not stream.is_streaming:
                 continue
-            left = stream.cursor.remaining or self._descriptor_length(stream)
+            address, left = stream.cursor.address, stream.cursor.remaining
+            if left == 0:
+                address, left, *_ = self._descriptor(stream, stream.cursor.index)
             if stream.capture:
                 if stream.fifo:
                     return 1
             else:
-                left -= stream.fifo_capacity_bytes - len(stream.fifo)
                 if len(stream.fifo) < stream.block_bytes:
                     return 1
+                left += len(stream.fifo) - FILL_LEVEL_BYTES - _last_access_bytes(address + left, left)
             frames = min(frames, max(1, -(-left // stream.block_bytes)))
         if self._memory_is_shared(frames):
             return 1
@@ -239,25 +262,24 @@ class EngineModel:
         """CONTROL of a stream was written."""
         stream = self.streams[number]
         stream.control = requested
-        state = StreamState(requested) if requested in (0, 2, 3) else StreamState.PAUSE
-        if state is StreamState.STOP:
+        if requested & 2 == 0:
             stream.frames = stream.moved_bytes = stream.descriptors = 0
             stream.fifo = b""
             stream.cursor = Cursor()
-            stream.fault = stream.in_gap = False
-            stream.state = state
+            stream.fault = stream.started = stream.delivered = stream.in_gap = False
+            stream.state = StreamState.STOP
             return
-        if state is StreamState.RUN and stream.state is not StreamState.RUN:
-            first_run = stream.moved_bytes == 0 and stream.frames == 0
-            stream.state = state
-            if first_run and not stream.fault:
+        if stream.fault or stream.state == requested:
+            return
+        stream.state = StreamState(requested)
+        if stream.state is StreamState.RUN:
+            if not stream.started:
+                stream.started = True
                 stream.underruns = stream.overruns = 0
-                if not self._configure(stream, now_ticks):
-                    return
+                self._configure(stream, now_ticks)
             if not stream.capture and not stream.fault:
                 self._fill(stream, 0, now_ticks)
                 self._flush_posts()
-        stream.state = state
 
     def take_snapshot(self, number: int, now_ticks: int) -> None:
         """SNAPSHOT of a stream was written."""
@@ -283,7 +305,7 @@ class EngineModel:
     def on_access(self, write: bool, address: int, length: int, time_ticks: int) -> None:
         """The engine moved bytes; called for each frame while `accesses_watched`. For the bus monitor to override."""
 
-    def _configure(self, stream: StreamModel, now_ticks: int) -> bool:
+    def _configure(self, stream: StreamModel, now_ticks: int) -> None:
         stream.capture = bool(stream.config >> regs.STREAM_CONFIG_CAPTURE_LSB & 1)
         stream.container_bytes = (stream.config >> regs.STREAM_CONFIG_CONTAINER_LSB & 3) + 1
         stream.channels = (stream.config >> regs.STREAM_CONFIG_CHANNELS_LSB & 7) + 1
@@ -291,23 +313,21 @@ class EngineModel:
         if stream.container_bytes == 1 or stream.channels > 2 or not valid_ring:
             stream.fault = True
             self.events.post(Cause.FAULT, stream.number, now_ticks, 0, FaultReason.BAD_CONFIG)
-            return False
-        return True
 
     # ------------------------------------------------------------------ descriptors
 
     def _descriptor(self, stream: StreamModel, index: int) -> tuple[int, int, int, int]:
-        """Address, length, tag and flags of a descriptor, as it stands in memory now."""
+        """Address, length, tag and flags of a descriptor, as it stands in memory now; behind memory, a refused one."""
         start = stream.ring_base + index * regs.DESCRIPTOR_BYTES
+        if start >= len(self.memory):
+            return _MASK32, 1, 0, 0
         address, length, tag, flags = self.memory[start : start + regs.DESCRIPTOR_BYTES].view("<u4").tolist()
         return address, length, tag, flags
 
-    def _descriptor_length(self, stream: StreamModel) -> int:
-        return self._descriptor(stream, stream.cursor.index)[1]
-
     def _walk(self, stream: StreamModel, count: int) -> Walk:
-        """Plan to move `count` bytes; shorter only if a descriptor is refused."""
-        cursor = replace(stream.cursor)
+        """Plan to move `count` bytes, for render also the rest of the last word; less if a descriptor is refused."""
+        start = stream.cursor
+        cursor = Cursor(start.index, start.address, start.remaining, start.tag, start.flags)
         walk = Walk([], [], cursor, 0)
         while walk.moved_bytes < count:
             if cursor.remaining == 0:
@@ -319,13 +339,17 @@ class EngineModel:
                     walk.fault = FaultReason.OUTSIDE_MEMORY
                     break
                 cursor.address, cursor.remaining = address, length
-            taken = min(count - walk.moved_bytes, cursor.remaining)
+            taken = count - walk.moved_bytes
+            if not stream.capture:
+                taken += -(cursor.address + taken) % 4
+            taken = min(taken, cursor.remaining)
             walk.pieces.append((cursor.address, taken))
             walk.moved_bytes += taken
             cursor.address += taken
             cursor.remaining -= taken
             if cursor.remaining == 0:
-                walk.ends.append(DescriptorEnd(walk.moved_bytes, cursor.index, cursor.tag, cursor.flags))
+                access_bytes = walk.moved_bytes - _last_access_bytes(cursor.address, taken)
+                walk.ends.append(DescriptorEnd(walk.moved_bytes, access_bytes, cursor.index, cursor.tag, cursor.flags))
                 cursor.index = (cursor.index + 1) % stream.ring_size
         return walk
 
@@ -334,7 +358,7 @@ class EngineModel:
         written, touched = [], []
         for stream in self.streams:
             if stream.is_streaming:
-                pieces = self._walk(stream, (frames + FIFO_SAMPLES) * stream.block_bytes).pieces
+                pieces = self._walk(stream, frames * stream.block_bytes + FIFO_BYTES).pieces
                 ring = (stream.ring_base, stream.ring_size * regs.DESCRIPTOR_BYTES)
                 touched.append((stream, [*pieces, ring]))
                 if stream.capture:
@@ -368,12 +392,15 @@ class EngineModel:
             if not self.tap:
                 self.tap_first_ticks = first_time
             self.tap.append(sent)
-        heard = self.analog.hear(sent)
         captures = [stream for stream in self.streams if stream.is_streaming and stream.capture]
+        if not captures or self.input_select is not InputSelect.CONVERTER:
+            self.analog.pass_by(sent)
         if captures:
             if self.input_select is InputSelect.LOOPBACK:
                 heard = sent
-            elif self.input_select is InputSelect.PATTERN:
+            elif self.input_select is InputSelect.CONVERTER:
+                heard = self.analog.hear(sent)
+            else:
                 taken = any(self._has_room(stream) for stream in captures)
                 heard = self.pattern.take(frames) if taken else silence(frames)
             for stream in captures:
@@ -400,7 +427,7 @@ class EngineModel:
     def _serve_render(self, stream: StreamModel, frames: int, first_time: int) -> npt.NDArray[np.int32] | None:
         """Hand over one frame a tick and fill the FIFO behind it; None if there was none (then `frames` is 1)."""
         if len(stream.fifo) < stream.block_bytes:
-            if stream.frames > 0:
+            if stream.delivered:
                 stream.underruns = (stream.underruns + 1) & _MASK32
                 if not stream.in_gap:
                     stream.in_gap = True
@@ -408,23 +435,24 @@ class EngineModel:
             self._fill(stream, 0, first_time)
             return None
         stream.in_gap = False
+        stream.delivered = True
         data = self._fill(stream, frames, first_time)
         return decode_samples(np.frombuffer(data, dtype=np.uint8), stream.container_bytes, stream.channels)
 
     def _fill(self, stream: StreamModel, frames: int, first_time: int) -> bytes:
-        """Hand over `frames` frames, one a tick, and fetch until the FIFO is full; returns the bytes handed over."""
+        """Hand over `frames` frames, one a tick, and fetch while there is room; returns the bytes handed over."""
         handed_bytes = frames * stream.block_bytes
-        room = stream.fifo_capacity_bytes - len(stream.fifo)
+        held_bytes = len(stream.fifo)
         stalled = first_time < self.memory_stalled_until_ticks
-        walk = self._walk(stream, 0 if stalled else room + handed_bytes)
+        walk = self._walk(stream, 0 if stalled else handed_bytes + FILL_LEVEL_BYTES + 1 - held_bytes)
         data = stream.fifo + b"".join(self.memory[start : start + length].tobytes() for start, length in walk.pieces)
         stream.fifo = data[handed_bytes:]
-        self._account(stream, walk, frames, room, first_time, write=False)
+        self._account(stream, walk, frames, held_bytes, first_time)
         stream.frames += frames
         return data[:handed_bytes]
 
     def _has_room(self, stream: StreamModel) -> bool:
-        return len(stream.fifo) + stream.block_bytes <= stream.fifo_capacity_bytes
+        return len(stream.fifo) + stream.block_bytes <= FIFO_BYTES
 
     def _serve_capture(self, stream: StreamModel, heard: Frames, first_time: int) -> None:
         """Take one frame a tick and write what the FIFO holds."""
@@ -448,24 +476,25 @@ class EngineModel:
             self.memory[start : start + length] = waiting[offset : offset + length]
             offset += length
         stream.fifo = waiting[offset:].tobytes()
-        self._account(stream, walk, frames, held_bytes, first_time, write=True)
+        self._account(stream, walk, frames, held_bytes, first_time)
         stream.frames += frames
 
-    def _account(
-        self, stream: StreamModel, walk: Walk, frames: int, slack_bytes: int, first_time: int, *, write: bool
-    ) -> None:
-        """Count a walk and post its events. `slack_bytes` are those that could be moved before the first frame was."""
+    def _account(self, stream: StreamModel, walk: Walk, frames: int, held_bytes: int, first_time: int) -> None:
+        """Count a walk and post its events. `frames` were converted meanwhile, `held_bytes` were in the FIFO before."""
         for end in walk.ends:
             if end.flags & _FLAG_EVENT:
-                converted = min(frames, max(0, -(-(end.offset_bytes - slack_bytes) // stream.block_bytes)))
-                converted = max(converted, min(frames, 1))
+                if stream.capture:
+                    behind_bytes = end.offset_bytes - held_bytes
+                else:
+                    behind_bytes = end.access_bytes + held_bytes - FILL_LEVEL_BYTES
+                converted = max(min(frames, 1), min(frames, -(-behind_bytes // stream.block_bytes)))
                 frame_time = first_time + max(converted - 1, 0) * self.frame_clocks
                 moved = (stream.moved_bytes + end.offset_bytes) & _MASK32
                 data = (end.index, end.tag, moved, (stream.frames + converted) & _MASK32)
                 self._post(stream, Cause.DESCRIPTOR, frame_time, *data)
         if self.accesses_watched:
             for start, length in walk.pieces:
-                self.on_access(write, start, length, first_time)
+                self.on_access(stream.capture, start, length, first_time)
         stream.moved_bytes += walk.moved_bytes
         stream.descriptors = (stream.descriptors + len(walk.ends)) & _MASK32
         stream.cursor = walk.cursor

@@ -23,6 +23,7 @@ class EventRingModel:
         self.producer = 0
         self.consumer = 0
         self.lost = 0
+        self._overflow_waits = False
         self.board_cause = 0
         self.board_enable = 0
         self.stream_cause = [0] * streams
@@ -50,7 +51,11 @@ class EventRingModel:
     def write_consumer(self, value: int, time_ticks: int) -> None:
         """The host has taken records up to `value`. Posts set and enabled causes again when the ring runs empty."""
         self.consumer = value & _MASK32
-        if not self.is_empty:
+        was_empty = self.is_empty
+        if self._overflow_waits:
+            self._overflow_waits = False
+            self.post(Cause.RING_OVERFLOW, BOARD_STREAM, time_ticks, self.lost)
+        if not was_empty:
             return
         for stream, (causes, enable) in enumerate(zip(self.stream_cause, self.stream_enable, strict=True)):
             for bit in range(4):
@@ -58,14 +63,13 @@ class EventRingModel:
                     self._record(Cause(bit), stream, time_ticks, True, ())
         for bit in range(5):
             if self.board_cause & self.board_enable & (1 << bit):
-                cause = Cause(FIRST_BOARD_CAUSE + bit)
-                data = (self.lost,) if cause == Cause.RING_OVERFLOW else ()
-                self._record(cause, BOARD_STREAM, time_ticks, True, data)
+                self._record(Cause(FIRST_BOARD_CAUSE + bit), BOARD_STREAM, time_ticks, True, ())
 
     def _record(self, cause: Cause, stream: int, time_ticks: int, reposted: bool, data: tuple[int, ...]) -> None:
         if (self.producer - self.consumer) & _MASK32 >= RECORDS:
             self.lost = (self.lost + 1) & _MASK32
             self.board_cause |= 1 << (Cause.RING_OVERFLOW - FIRST_BOARD_CAUSE)
+            self._overflow_waits = True
             return
         words = [value & _MASK32 for value in data] + [0] * (4 - len(data))
         slot = self.producer % RECORDS * regs.EVENT_RECORD_BYTES

@@ -22,7 +22,7 @@ class PageAllocator:
         return len(self._free)
 
     def take_contiguous(self, low_address: int, high_address: int, pages: int) -> tuple[int, ...] | None:
-        """`pages` neighbouring page numbers wholly inside both addresses, or None."""
+        """The lowest `pages` neighbouring page numbers wholly inside both addresses, or None."""
         run: list[int] = []
         for page in sorted(self._usable(low_address, high_address)):
             run = [*run, page] if run and run[-1] == page - 1 else [page]
@@ -32,7 +32,7 @@ class PageAllocator:
         return None
 
     def take(self, high_address: int, pages: int) -> tuple[int, ...]:
-        """Up to `pages` page numbers at or below `high_address`: neighbouring if possible, else the lowest free ones."""
+        """Up to `pages` page numbers up to `high_address`: neighbouring if possible, else the lowest free ones."""
         together = self.take_contiguous(0, high_address, pages)
         if together is not None:
             return together

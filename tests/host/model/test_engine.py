@@ -64,7 +64,11 @@ class Rig:
         self.board.write_register(regs.FPGA_CONVERTER_CONTROL, 1 | mute << 1 | select << 4)
 
     def frames(self, count: int) -> None:
-        self.board.pass_time(self.board.now_ticks + count * FRAME)
+        self.ticks(count * FRAME)
+
+    def ticks(self, count: int) -> None:
+        self.board.pass_time(self.board.now_ticks + count)
+        self.board.catch_up()
 
     def snapshot(self, stream: int) -> dict[str, int]:
         self.write(stream, regs.STREAM_SNAPSHOT, 1)
@@ -134,13 +138,13 @@ def test_loopback_is_the_render_data_one_frame_later(container_bytes: int) -> No
     assert captured[block : 99 * block] == bytes(expected)
 
 
-def test_fifo_holds_sixteen_samples_and_the_invariant_is_exact() -> None:
+def test_fifo_is_filled_by_words_and_the_invariant_is_exact() -> None:
     rig = Rig()
     rig.ring(RENDER, [(0, 600)], 3, 2)
     rig.converter()
     rig.state(RENDER, StreamState.RUN)
     before = rig.snapshot(RENDER)
-    assert (before["frames_lo"], before["fifo_bytes"], before["bytes_lo"]) == (0, 48, 48)
+    assert (before["frames_lo"], before["fifo_bytes"], before["bytes_lo"]) == (0, 64, 64)
     for count in (1, 7, 250, 3):
         rig.frames(count)
         now = rig.snapshot(RENDER)
@@ -156,13 +160,15 @@ def test_descriptor_events_carry_index_tag_bytes_and_frames() -> None:
     rig.state(RENDER, StreamState.RUN)
     rig.frames(90)
     records = rig.records()
-    ends = [60, 101, 120, 180, 221, 240, 300, 341, 360]
+    ends = [60, 101, 120, 180, 221, 240, 300, 341, 360, 420]
     assert [record.data[2] for record in records] == ends
-    assert [record.data[:2] for record in records] == [(i, 100 + i) for i in (0, 1, 2)] * 3
-    for record, end in zip(records, ends, strict=True):
-        frames = -(-(end - 32) // 4)  # the FIFO holds 32 bytes ahead of the converter
+    assert [record.data[:2] for record in records] == [(i, 100 + i) for i in (0, 1, 2)] * 3 + [(0, 100)]
+    # Begin of the last memory access of each descriptor: a word, or what of it belongs to the descriptor.
+    last_accesses = [56, 100, 117, 176, 220, 237, 296, 340, 357, 416]
+    for record, last_access in zip(records, last_accesses, strict=True):
+        frames = max(0, -(-(last_access - 60) // 4))  # it is made when 60 bytes or less are ahead of the converter
         assert record.data[3] == frames
-        assert record.time == frames * FRAME + 16
+        assert record.time == frames * FRAME + 16  # prefilled at time 0
 
 
 def test_pause_keeps_everything_and_stop_clears() -> None:
@@ -244,12 +250,12 @@ def test_memory_stall_underruns_and_overruns_are_counted_once_a_gap() -> None:
         (Cause.UNDERRUN, RENDER, 1),
         (Cause.OVERRUN, CAPTURE, 1),
     ]
-    # Memory answers again behind tick 30, so ticks 10 to 30 live on the FIFO: 8 frames are there, 13 are missing.
-    assert rig.read(RENDER, regs.STREAM_UNDERRUNS) == 13
-    assert rig.read(CAPTURE, regs.STREAM_OVERRUNS) == 13
+    # Memory answers again behind tick 30, so ticks 10 to 30 live on the FIFO: 16 frames are there, 5 are missing.
+    assert rig.read(RENDER, regs.STREAM_UNDERRUNS) == 5
+    assert rig.read(CAPTURE, regs.STREAM_OVERRUNS) == 5
     snapshot = rig.snapshot(CAPTURE)
     assert snapshot["bytes_lo"] == 4 * snapshot["frames_lo"]
-    assert rig.snapshot(RENDER)["frames_lo"] + 13 == 59  # tick 60 has come but is not served yet
+    assert rig.snapshot(RENDER)["frames_lo"] + 5 == 59  # tick 60 has come but is not served yet
 
 
 def test_pattern_source_and_checker_agree() -> None:
@@ -329,12 +335,14 @@ def test_ring_overflow_is_counted_and_posted_when_there_is_room() -> None:
     rig.frames(100)
     assert len(rig.records()) == 64
     lost = rig.board.read_register(regs.FPGA_EVENT_LOST)
-    assert lost in (100 + 8 - 64, 100 + 8 - 65)
+    assert lost == 99 + 16 - 64
     assert rig.board.read_register(regs.FPGA_EVENT_CAUSE) == 2
     rig.state(RENDER, StreamState.STOP)
     rig.write(RENDER, regs.STREAM_EVENT_CAUSE, 1)
     rig.board.write_register(regs.FPGA_EVENT_CONSUMER, 64)
-    assert [(r.cause, r.reposted, r.data[0]) for r in rig.records()] == [(Cause.RING_OVERFLOW, 1, lost)]
+    # A record with the count as soon as there is room, and one again because the cause is still set in an empty ring.
+    found = [(r.cause, r.reposted, r.data[0]) for r in rig.records()]
+    assert found == [(Cause.RING_OVERFLOW, 0, lost), (Cause.RING_OVERFLOW, 1, 0)]
 
 
 def test_a_cause_that_is_still_set_is_posted_again() -> None:
@@ -360,7 +368,8 @@ def test_monitor_counts_the_words_that_the_engine_touches() -> None:
     rig.state(RENDER, StreamState.RUN)
     records = rig.records()
     assert [(r.cause, r.data[:2]) for r in records] == [(Cause.MONITOR, (0, 0))]
-    assert rig.board.read_register(regs.MONITOR_BASE + regs.MONITOR_READS) == 9  # bytes 2 to 34
+    # Bytes 2 to 63: with 62 in the FIFO there is no room for another word.
+    assert rig.board.read_register(regs.MONITOR_BASE + regs.MONITOR_READS) == 16
     assert rig.board.read_register(regs.MONITOR_BASE + regs.MONITOR_WRITES) == 0
 
 
@@ -414,7 +423,7 @@ def test_moving_runs_equals_moving_frames(
         rig.state(RENDER, StreamState.RUN)
         seen: list[object] = []
         for ticks, action in [*steps, (20_000, "take")]:
-            rig.board.pass_time(rig.board.now_ticks + ticks)
+            rig.ticks(ticks)
             if action == "pause render":
                 rig.state(RENDER, StreamState.PAUSE)
             elif action == "pause capture":
