@@ -269,9 +269,15 @@ module stream_engine
   wire [3:0] channels = 4'(channels_reg) + 4'd1;
   wire [5:0] frame_bytes = (&container_reg ? {channels, 2'd0} : {1'b0, channels, 1'b0}) + (container_reg == 2'd2 ? 6'(channels) : 6'd0);
 
-  // Bytes of the next memory access: within the memory word, the descriptor and the FIFO.
-  wire [2:0] in_word = 3'd4 - {1'b0, address_reg[1:0]};
-  wire [2:0] move_bytes = in_word < limit_reg ? in_word : limit_reg;
+  // Bytes of the next memory access: within the memory word, the descriptor and the FIFO. A table, because comparators are slow here.
+  logic [2:0] move_bytes;
+  always_comb
+    case (address_reg[1:0])
+      2'd0: move_bytes = limit_reg;
+      2'd1: move_bytes = limit_reg[2] ? 3'd3 : limit_reg;
+      2'd2: move_bytes = limit_reg[2] || limit_reg[1] ? 3'd2 : limit_reg;
+      2'd3: move_bytes = {2'd0, limit_reg != 3'd0};
+    endcase
 
   // A mono frame is handed to the DAC twice; the pointer moves with the last.
   wire mono_render = channels_reg == 3'd0 && !capture_reg;
@@ -413,7 +419,7 @@ module stream_engine
   always_comb begin
     operand = 7'd1;
     case (state_reg)
-      MOVE_A: operand = -7'(move_bytes);
+      MOVE_A: operand = {{5{move_bytes != 3'd0}}, move_bytes[1] ^ move_bytes[0], move_bytes[0]};  // minus move_bytes
       MOVE_B: operand = 7'(move_bytes);
       TOTAL: operand = 7'(moved_reg);
       SNAPSHOT: operand = 7'(word_reg[3:0] == SNAP_COUNT);
@@ -457,27 +463,31 @@ module stream_engine
     endcase
   end
 
-  // Data.
+  // Data. The sum comes late, so it is chosen last.
+  logic sum;
+  logic [31:0] other_data;
   always_comb begin
-    context_wdata = result[31:0];
+    sum = 1'b0;
+    other_data = 32'd0;
     case (state_reg)
-      CLEAR, WIPE, START_A, START_B: context_wdata = 32'd0;
-      FETCH: context_wdata = mem_rdata;
-      HALT: context_wdata = 32'(reason_reg);
-      SAVE: context_wdata = fields;
-      NOTE: context_wdata = {27'd0, fault_reg, 2'd0, run_reg};
-      COUNT_C: if (result[8:0] == setting_rdata[8:0]) context_wdata = 32'd0;
+      CLEAR, WIPE, START_A, START_B: ;
+      FETCH: other_data = mem_rdata;
+      HALT: other_data = 32'(reason_reg);
+      SAVE: other_data = fields;
+      NOTE: other_data = {27'd0, fault_reg, 2'd0, run_reg};
+      COUNT_C: sum = result[8:0] != setting_rdata[8:0];
       SNAPSHOT:
       case (word_reg[3:0])
-        SNAP_NOW_LO: context_wdata = now[31:0];
-        SNAP_NOW_HI: context_wdata = now[63:32];
-        SNAP_TICKS: context_wdata = frame_ticks;
-        SNAP_FIFO: context_wdata = 32'(available);
-        SNAP_COUNT: context_wdata = 32'(result[7:0]);
-        default: ;
+        SNAP_NOW_LO: other_data = now[31:0];
+        SNAP_NOW_HI: other_data = now[63:32];
+        SNAP_TICKS: other_data = frame_ticks;
+        SNAP_FIFO: other_data = 32'(available);
+        SNAP_COUNT: other_data = 32'(result[7:0]);
+        default: sum = 1'b1;
       endcase
-      default: ;
+      default: sum = 1'b1;
     endcase
+    context_wdata = sum ? result[31:0] : other_data;
   end
 
   // ------------------------------------------------------------ the sequencer
