@@ -82,7 +82,6 @@ static struct {
   uint32_t payload_left;
   uint8_t status;         /* what the request being received will be answered with */
   uint64_t last_byte_us;
-  bool blocked;           /* the last bytes offered were not all taken */
   uint32_t receive_read;  /* oldest record */
   uint32_t receive_write; /* end of the complete records */
   uint32_t receive_fill;  /* end of the record being stored */
@@ -96,8 +95,7 @@ static struct {
   uint32_t spi_parse_from;       /* first byte of it that may belong to a reply */
   bool reply_timer_runs;
   uint64_t reply_timer_us;
-  uint64_t deselected_us;
-  bool select_gap;               /* chip select was raised at deselected_us, not lowered since */
+  uint64_t deselected_us;        /* when chip select rose last */
 
   /* the reply being read from SPI */
   reply_state_t reply;
@@ -290,6 +288,7 @@ static bool parser_place(void) {
     parser_commit();
   } else {
     bridge.parser = store ? PARSER_PAYLOAD : PARSER_SKIP;
+    bridge.last_byte_us = port_time_us(); /* quiet is counted from here on */
   }
   return true;
 }
@@ -353,18 +352,15 @@ static size_t parser_take(const uint8_t *bytes, size_t count) {
 
 size_t bridge_receive(const uint8_t *bytes, size_t count) {
   const size_t used = parser_take(bytes, count);
-  bridge.blocked = used < count;
   if (used > 0) {
     bridge.last_byte_us = port_time_us();
   }
   return used;
 }
 
-/* The request being received is cut off, or what was received is no request: quiet ends it. Bytes that were offered and not
- * taken are not silence. */
-static bool parser_waits_for_quiet(void) {
-  return !bridge.blocked && bridge.parser != PARSER_IDLE && bridge.parser != PARSER_PLACE;
-}
+/* The request being received is cut off, or what was received is no request: quiet ends it. While a request waits for room
+ * the silence is ours. */
+static bool parser_waits_for_quiet(void) { return bridge.parser != PARSER_IDLE && bridge.parser != PARSER_PLACE; }
 
 static bool parser_task(void) {
   if (bridge.parser == PARSER_PLACE) {
@@ -480,13 +476,10 @@ static void spi_start_filler(uint32_t length) {
 static void spi_deselect(void) {
   port_spi_select(false);
   bridge.deselected_us = port_time_us();
-  bridge.select_gap = true;
   bridge.executor = port_spi_busy() ? EXECUTOR_DRAIN : EXECUTOR_IDLE;
 }
 
-static bool spi_gap_over(void) {
-  return !bridge.select_gap || port_time_us() - bridge.deselected_us >= SELECT_GAP_US;
-}
+static bool spi_gap_over(void) { return port_time_us() - bridge.deselected_us >= SELECT_GAP_US; }
 
 /* Sends the request and, in the same transfer, filler for the longest way its reply can take. A WAIT goes alone. */
 static void spi_send_request(void) {
@@ -500,7 +493,6 @@ static void spi_send_request(void) {
   bridge.reply = REPLY_SEEK;
   bridge.reply_header_bytes = 0;
   bridge.reply_timer_runs = false;
-  bridge.select_gap = false;
   port_spi_select(true);
   spi_start(request + filler, HEADER_BYTES);
 }
@@ -651,8 +643,7 @@ static bool executor_task(void) {
       return true;
     case EXECUTOR_ATTENTION:
       if (!port_fpga_done()) {
-        spi_deselect();
-        finish_with_status(STATUS_NOT_READY);
+        spi_deselect(); /* the request starts anew and finds the FPGA not ready */
         return true;
       }
       if (!port_attention()) {
@@ -681,7 +672,6 @@ void bridge_reset(void) {
     spi_deselect();
   }
   bridge.parser = PARSER_IDLE;
-  bridge.blocked = false;
   bridge.receive_read = bridge.receive_write = bridge.receive_fill = 0;
   bridge.reply_read = bridge.reply_write = bridge.reply_fill = 0;
   bridge.counters.resets++;

@@ -118,6 +118,8 @@ static uint8_t fpga_clock_byte(uint8_t in) {
   uint8_t out = 0;
   if (rig.fpga_mode == FPGA_NOISE) {
     out = 0xFF;
+  } else if (rig.fpga_mode == FPGA_EARLY_NOISE && rig.seen_bytes < 12) {
+    out = 0xA5;
   } else if (rig.answer_bytes > 0 && !rig.wait_held) {
     if (rig.filler_left > 0) {
       rig.filler_left--;
@@ -266,7 +268,7 @@ void rig_release_wait(void) {
 
 void rig_power_up(void) {
   memset(&rig, 0, sizeof rig);
-  rig.time_ns = 1000;
+  rig.time_ns = 1000000;
   rig.fpga_done = true;
   rig.latency_bytes = 3;
   native_init(&platform, RIG_SERIAL);

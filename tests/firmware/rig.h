@@ -32,6 +32,7 @@ typedef enum fpga_mode {
   FPGA_NOISE,          /* sends 0xFF */
   FPGA_WRONG_SEQUENCE, /* answers another request */
   FPGA_BROKEN_CHECK,   /* reply header does not add up */
+  FPGA_EARLY_NOISE,    /* start bytes while the header is clocked in, then answers */
 } fpga_mode_t;
 
 typedef struct rig {

@@ -40,6 +40,8 @@ TEST(wire_bridge_writes) {
   CHECK_EQUAL(wire_read_register(BRIDGE_SCRATCH), 0xDDCCBBAA);
   CHECK_EQUAL(wire_read_register(BRIDGE_WINDOW), 16384);
   CHECK_EQUAL(wire_read_register(BRIDGE_SPI_HZ), 15360000);
+  wire_exchange(OPERATION_WRITE, BRIDGE_SCRATCH - 4, 4, words, &reply); /* does not reach its neighbour */
+  CHECK_EQUAL(wire_read_register(BRIDGE_SCRATCH), 0xDDCCBBAA);
   CHECK_EQUAL(rig.transfers, 0); /* the FPGA never sees bridge addresses */
 }
 
@@ -68,6 +70,7 @@ TEST(wire_refusals) {
       {OPERATION_READ, 0x80000001, 4, STATUS_UNMAPPED},          /* mapping before alignment */
       {OPERATION_WRITE, 0x10000000, 4, STATUS_UNMAPPED},
       {OPERATION_READ, BRIDGE_BASE + 0x1000, 4, STATUS_UNMAPPED},
+      {OPERATION_READ, BRIDGE_BASE + 0x1000, 6, STATUS_UNMAPPED},
       {OPERATION_READ, 0xFFFFFFFC, 4, STATUS_UNMAPPED},
       {OPERATION_READ, BRIDGE_ID + 2, 4, STATUS_MISALIGNED},
       {OPERATION_READ, BRIDGE_ID + 1, 3, STATUS_MISALIGNED},     /* address before length */
@@ -188,6 +191,26 @@ TEST(wire_truncated_header_or_payload) {
     CHECK_EQUAL(wire_read_register(BRIDGE_TRUNCATED), 1);
     wire_expect_alive();
   }
+}
+
+/* The twin sleeps until the firmware's deadline: it must be the exact one, and none must be left behind. */
+TEST(wire_quiet_deadline) {
+  rig_start();
+  CHECK_EQUAL(native_deadline_us(), UINT64_MAX);
+  uint64_t last_us = 0;
+  for (int i = 0; i < 3; i++) {
+    rig_run_us(777);
+    CHECK_EQUAL(host_out_packet(1, (const uint8_t *)"\xA5", 1), NATIVE_ACK);
+    last_us = rig.time_ns / 1000;
+    CHECK_EQUAL(native_deadline_us(), last_us + 100000);
+  }
+  rig_run_us(99999);
+  CHECK_EQUAL(native_deadline_us(), last_us + 100000);
+  rig_run_us(1);
+  CHECK_EQUAL(native_deadline_us(), UINT64_MAX);
+  reply_t reply;
+  wire_reply(&reply);
+  CHECK_EQUAL(reply.status, STATUS_TRUNCATED);
 }
 
 /* Each byte starts the 100 ms again, so a slow sender is not cut off. */
@@ -313,7 +336,6 @@ TEST(wire_window_is_really_there) {
 TEST(wire_beyond_the_window) {
   rig_start();
   static uint8_t bytes[0x20000];
-  static reply_t replies[5000];
   const uint32_t count = 5000;
   const size_t length = fill_with_reads(bytes, count, BRIDGE_ID, 4);
   const size_t padded = (length + 63) / 64 * 64;
@@ -338,7 +360,6 @@ TEST(wire_beyond_the_window) {
     CHECK_EQUAL(reply[10], STATUS_OK);
     CHECK_EQUAL(get_u32(reply + 12), BRIDGE_ID_RESET);
   }
-  (void)replies;
   CHECK_EQUAL(wire_read_register(BRIDGE_TRUNCATED), 0);
   wire_expect_alive();
 }
@@ -370,6 +391,43 @@ TEST(wire_blocked_in_mid_request_is_not_quiet) {
     CHECK_EQUAL(reply[10], STATUS_OK);
   }
   CHECK_EQUAL(rig.memory[4095], 9);
+}
+
+/* A WRITE whose header ends a packet finds no room; the time until there is some does not count as quiet. */
+TEST(wire_no_room_for_a_header_is_not_quiet) {
+  rig_start();
+  static uint8_t bytes[0x10000];
+  size_t length = fill_with_reads(bytes, 4, BRIDGE_ID, 4000);
+  length += wire_request(bytes + length, OPERATION_READ, 4, BRIDGE_ID, 4000, NULL);
+  for (uint16_t i = 0; i < 1800; i++) {
+    length += wire_request(bytes + length, OPERATION_READ, (uint16_t)(5 + i), BRIDGE_ID, 4, NULL);
+  }
+  length += wire_request(bytes + length, OPERATION_WRITE, 9999, 0x300, 4096, NULL);
+  CHECK_EQUAL(host_out(1, bytes, length, 64, 0), length);
+  rig_run_us(500000);
+  uint8_t packet[64];
+  uint16_t got = 0;
+  size_t have = 0;
+  static uint8_t in[0x10000];
+  for (uint32_t i = 0; i < 300; i++) { /* make room, but leave all in flight */
+    CHECK_EQUAL(native_usb_in(1, packet, 64, &got), NATIVE_ACK);
+    memcpy(in + have, packet, got);
+    have += got;
+    rig_settle();
+  }
+  rig_run_us(90000);
+  memset(bytes, 0x3C, 4096);
+  CHECK_EQUAL(host_out(1, bytes, 4096, 64, 0), 4096);
+  const size_t all = 5 * 4012 + 1800 * 16 + 12;
+  while (have < all) {
+    size_t partial = 0;
+    (void)host_in(1, in + have, 4096, 50000, &partial);
+    CHECK(partial > 0);
+    have += partial;
+  }
+  CHECK_EQUAL(get_u16(in + all - 10), 9999);
+  CHECK_EQUAL(in[all - 2], STATUS_OK);
+  CHECK_EQUAL(rig.memory[0x300 + 4095], 0x3C);
 }
 
 /* The receive ring is full to the last byte when a header breaks off: its reply comes when there is room, in order. */
