@@ -3,8 +3,8 @@
 // Stands between the stream engine and the converter: keeps the frame that the engine writes until the next tick, chooses what
 // capture streams hear, counts ticks.
 //
-// All at frame_tick: the frame written since the tick before goes to the DAC (a channel that nobody wrote is silence; mute sends
-// silence), and one input frame is latched for the engine to read until the next tick. Samples at the engine's side are 32 bits,
+// All at frame_tick: the frame written since the tick before goes to the DAC (a channel that nobody wrote is silence; the serializer
+// mutes, and so does the loopback here), and one input frame is latched for the engine to read until the next tick. Samples at the engine's side are 32 bits,
 // left-justified; the converter has 24, so the low 8 are dropped and read as 0. Channels above 1 are dropped and read as 0.
 module converter_hub
   import codecrig_pkg::*;
@@ -20,7 +20,6 @@ module converter_hub
 
     // Converter: {left, right}, 24 bits each
     input wire logic frame_tick,
-    output logic [47:0] dac_frame,
     input wire logic [47:0] adc_frame,
 
     // Pattern source
@@ -37,15 +36,13 @@ module converter_hub
     input wire logic [2:0] adc_channel,
     output logic [31:0] adc_sample,
 
-    // What was written since the last tick, before mute; frame_written tells whether anything was
+    // What was written since the last tick, for serializer and checker; frame_written tells whether anything was
     output logic [47:0] render_frame,
     output logic frame_written
 );
 
   logic [47:0] input_reg;
   logic enable_before_reg;
-
-  assign dac_frame = mute ? '0 : render_frame;
 
   always_comb
     case (adc_channel)
@@ -66,7 +63,7 @@ module converter_hub
       frame_written <= 1'b0;
       render_frame <= '0;
       case (input_select)
-        INPUT_SELECT_LOOPBACK[1:0]: input_reg <= dac_frame;
+        INPUT_SELECT_LOOPBACK[1:0]: input_reg <= mute ? '0 : render_frame;
         INPUT_SELECT_PATTERN[1:0]: input_reg <= pattern_frame;
         default: input_reg <= adc_frame;
       endcase

@@ -16,6 +16,8 @@ module i2s_master (
     output logic frame_tick,
     // {left, right}, 24 bits each
     input wire logic [47:0] frame_out,
+    // Taken with frame_out: send zeros instead
+    input wire logic mute,
     output logic [47:0] frame_in,
 
     // Pins
@@ -29,7 +31,7 @@ module i2s_master (
 
   logic [7:0] phase_reg;  // {slot, bit in the slot, quarter of the bit}
   logic [47:0] shift_reg;
-  logic adc_bit_reg;
+  logic adc_bit_reg, mute_reg;
 
   wire [4:0] slot_bit = phase_reg[6:2];
   wire shifts = slot_bit != 5'd0 && slot_bit <= DATA_BITS;
@@ -45,14 +47,16 @@ module i2s_master (
       adc_bit_reg <= 1'b0;
       frame_tick <= 1'b0;
       i2s_dac_data <= 1'b0;
+      mute_reg <= 1'b0;
     end else begin
       phase_reg <= phase_reg + 8'd1;
       frame_tick <= phase_reg == 8'd254;
+      if (frame_tick) mute_reg <= mute;
       if (phase_reg[1:0] == 2'd1) adc_bit_reg <= i2s_adc_data;  // bit clock rises
       if (phase_reg[1:0] == 2'd3) begin  // bit clock falls
         if (shifts) shift_reg <= {shift_reg[46:0], adc_bit_reg};
         else if (frame_tick) shift_reg <= frame_out;
-        i2s_dac_data <= slot_bit < DATA_BITS && (shifts ? shift_reg[46] : shift_reg[47]);
+        i2s_dac_data <= slot_bit < DATA_BITS && !mute_reg && (shifts ? shift_reg[46] : shift_reg[47]);
       end
     end
 

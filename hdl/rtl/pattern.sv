@@ -42,61 +42,60 @@ module pattern
     step = {1'b0, state[31:1]} ^ (state[0] ? TAPS : 32'd0);
   endfunction
 
-  // The state is the LFSR's, or the left sample of the ramp.
-  function automatic logic [47:0] frame_of(input logic [31:0] state, input logic lfsr);
+  // Frame `index` of the ramp, or the frame that the LFSR's state stands for.
+  function automatic logic [47:0] frame_of(input logic lfsr, input logic [22:0] index, input logic [31:0] state);
     logic [23:0] right;
     right = 24'(step(state) >> 8);
-    frame_of = lfsr ? {state[31:8], right} : {state[23:1], 1'b0, state[23:1], 1'b1};
+    frame_of = lfsr ? {state[31:8], right} : {index, 1'b0, index, 1'b1};
   endfunction
 
-  function automatic logic [31:0] next_of(input logic [31:0] state, input logic lfsr);
-    next_of = lfsr ? step(step(state)) : state + 32'd2;
-  endfunction
-
-  logic [31:0] source_reg, check_reg;
+  logic [31:0] source_state_reg, check_state_reg;
+  logic [22:0] source_index_reg;  // the checker's index is its count of frames
   logic shown_reg;    // the source's frame is out and not yet taken
   logic started_reg;  // the checker has met its first frame
   logic bad_reg;
 
   wire lfsr = kind == PATTERN_KIND_LFSR[0];
-  wire [31:0] start = !lfsr ? 32'd0 : seed == 32'd0 ? 32'd1 : seed;
+  wire [31:0] start = {seed[31:1], seed[0] || seed == 32'd0};
+  wire checks = frame_tick && check_enable && frame_written && (started_reg || render_frame != '0);
+  wire wrong = render_frame != frame_of(lfsr, frames[22:0], check_state_reg);
 
-  assign source_frame = frame_of(source_reg, lfsr);
+  assign source_frame = frame_of(lfsr, source_index_reg, source_state_reg);
 
-  always_ff @(posedge clk) begin
-    error_pulse <= 1'b0;
-    if (source_taken && shown_reg) begin
-      source_reg <= next_of(source_reg, lfsr);
-      shown_reg  <= 1'b0;
-    end
-    if (frame_tick) begin
-      shown_reg <= source_shown;
-      if (check_enable && frame_written && (started_reg || render_frame != '0)) begin
-        started_reg <= 1'b1;
-        frames <= frames + 32'd1;
-        check_reg <= next_of(check_reg, lfsr);
-        if (render_frame != frame_of(check_reg, lfsr)) begin
-          errors <= errors + 32'd1;
-          bad_reg <= 1'b1;
-          if (!bad_reg) begin
-            first_bad   <= frames;
-            error_pulse <= 1'b1;
-          end
-        end
-      end
-    end
+  always_ff @(posedge clk)
     if (rst || restart) begin
-      source_reg <= start;
-      check_reg <= start;
+      source_index_reg <= '0;
       shown_reg <= 1'b0;
+      source_state_reg <= start;
+    end else if (source_taken && shown_reg) begin
+      source_index_reg <= source_index_reg + 23'd1;
+      source_state_reg <= step(step(source_state_reg));
+      shown_reg <= 1'b0;
+    end else if (frame_tick) shown_reg <= source_shown;
+
+  always_ff @(posedge clk)
+    if (rst || restart) begin
+      check_state_reg <= start;
       started_reg <= 1'b0;
       bad_reg <= 1'b0;
       frames <= '0;
       errors <= '0;
       first_bad <= FPGA_PATTERN_FIRST_BAD_RESET;
       error_pulse <= 1'b0;
+    end else begin
+      error_pulse <= 1'b0;
+      if (checks) begin
+        started_reg <= 1'b1;
+        frames <= frames + 32'd1;
+        check_state_reg <= step(step(check_state_reg));
+        if (wrong) begin
+          errors <= errors + 32'd1;
+          bad_reg <= 1'b1;
+          error_pulse <= !bad_reg;
+          if (!bad_reg) first_bad <= frames;
+        end
+      end
     end
-  end
 
 endmodule
 

@@ -106,14 +106,14 @@ module request_parser
   wire runs_over = last_byte[17] || (in_control && last_byte[16:8] != address_reg[16:8])
       || (in_streams && last_byte[16:12] != address_reg[16:12]) || (in_ring && last_byte[16:11] != address_reg[16:11]);
 
-  logic [2:0] range_status;
-  always_comb begin
+  // A function, so that a simulator works it out in state RANGE only.
+  function automatic logic [2:0] range_status();
     range_status = STATUS_OK[2:0];
     if (!(in_memory || in_control || in_streams || in_ring)) range_status = STATUS_UNMAPPED[2:0];
     else if (!in_memory && address_reg[1:0] != 2'd0) range_status = STATUS_MISALIGNED[2:0];
     else if (!in_memory && length_reg[1:0] != 2'd3) range_status = STATUS_BAD_LENGTH[2:0];
     else if (runs_over) range_status = STATUS_UNMAPPED[2:0];
-  end
+  endfunction
 
   wire bad_length = is_wait ? length_reg != '0 : length_reg == '0 || length_reg > 16'd4096;
 
@@ -201,11 +201,11 @@ module request_parser
       end
 
       RANGE: begin
-        status_reg <= range_status;
-        if (is_write) state_reg <= range_status == STATUS_OK[2:0] ? WRITE : SKIP;
+        status_reg <= range_status();
+        if (is_write) state_reg <= range_status() == STATUS_OK[2:0] ? WRITE : SKIP;
         else begin
           state_reg <= REPLY;
-          stb <= range_status == STATUS_OK[2:0];
+          stb <= range_status() == STATUS_OK[2:0];
         end
       end
 

@@ -207,7 +207,7 @@ module rig_core
   logic converter_enable, mute, pattern_kind, pattern_check_enable, pattern_restart, frame_written;
   logic [1:0] input_select;
   logic [31:0] pattern_seed, pattern_frames, pattern_errors;
-  logic [47:0] dac_frame, adc_frame, pattern_frame, render_frame;
+  logic [47:0] adc_frame, pattern_frame, render_frame;
 
   core_registers #(.STREAMS(STREAMS), .BUILD(BUILD)) registers (
       .clk, .rst,
@@ -221,14 +221,14 @@ module rig_core
   converter_hub hub (
       .clk, .rst,
       .enable(converter_enable), .mute, .input_select, .frame_ticks,
-      .frame_tick, .dac_frame, .adc_frame, .pattern_frame,
+      .frame_tick, .adc_frame, .pattern_frame,
       .dac_we, .dac_channel, .dac_sample, .adc_channel, .adc_sample,
       .render_frame, .frame_written
   );
 
   i2s_master i2s (
       .clk, .rst,
-      .enable(converter_enable), .frame_tick, .frame_out(dac_frame), .frame_in(adc_frame),
+      .enable(converter_enable), .frame_tick, .frame_out(render_frame), .mute, .frame_in(adc_frame),
       .i2s_bclk, .i2s_lrck, .i2s_dac_data, .i2s_adc_data
   );
 

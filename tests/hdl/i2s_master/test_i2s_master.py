@@ -31,6 +31,7 @@ async def start(dut: Any) -> Codec:
     start_clock(dut.clk)
     dut.enable.value = 0
     dut.frame_out.value = 0
+    dut.mute.value = 0
     codec = Codec(dut)
     codec.start()
     await reset(dut.clk, dut.rst)
@@ -109,6 +110,22 @@ async def one_frame_late(dut: Any) -> None:
             value = int(dut.frame_in.value)
             assert (value >> 24, value & MASK) == codec.sent[-1]
     assert inside.offered[: len(CORNERS)] == CORNERS
+
+
+@cocotb.test(timeout_time=10, timeout_unit="ms")
+async def mute(dut: Any) -> None:
+    """Whole frames are muted, whenever the line moves; the way in is not touched."""
+    codec = await start(dut)
+    inside = Inside(dut, [(0xFFFFFF, 0xFFFFFF)] * 40)
+    codec.idle_frame = (0xABCDEF, 0x123456)
+    dut.enable.value = 1
+    for clocks in (700, 300, 111, 900, 513):
+        dut.mute.value = 1 - int(dut.mute.value)
+        await ClockCycles(dut.clk, clocks)
+    await ClockCycles(dut.clk, 3 * FRAME_CLOCKS)
+    assert set(codec.heard) == {(0, 0), (0xFFFFFF, 0xFFFFFF)}, "a frame was muted in part"
+    assert codec.heard.count((0, 0)) > 3
+    assert set(inside.received[3:]) == {codec.idle_frame}
 
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
