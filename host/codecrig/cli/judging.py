@@ -75,7 +75,11 @@ def measure_timing(points: Sequence[PositionPoint], profile: BoardProfile) -> Ti
     fits: dict[str, PositionFit] = {}
     reasons = []
     for stream in ("render", "capture"):
-        samples = [PositionSample(each.host_ns, each.ticks, each.frames) for each in points if each.stream == stream]
+        samples = [
+            PositionSample(each.host_ns, each.ticks, each.frames, each.bracket_ns)
+            for each in points
+            if each.stream == stream
+        ]
         if samples:
             try:
                 # The last read is taken in PAUSE, to collect counters: there time goes on and the position does not.

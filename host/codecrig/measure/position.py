@@ -13,6 +13,9 @@ LEAST_POINTS = 30
 SETTLE_S = 0.1
 """Span behind the first point that is left out, as the KS position test does."""
 
+LATE_READ_NS = 1_000_000
+"""A read that took longer says little about its moment (the KS position test drops it too)."""
+
 
 class NotEnoughPoints(ValueError):
     """The run was too short for a rate; the message says what it had."""
@@ -23,10 +26,12 @@ class PositionSample:
     """One read of a position."""
 
     host_ns: int
-    """Host time of the read."""
+    """Host time of the read: the middle of the bracket."""
     ticks: int
     """Board time at which the position was true."""
     frames: int
+    bracket_ns: int = 0
+    """Host time that the read took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +76,19 @@ def fit_positions(
     step: least squares would take that for a slope. If there are lines from which no read strays by more than half a
     frame, the middle one of them is taken; otherwise least squares.
 
-    Points of the first `settle_s` and repeated reads are left out. Raises NotEnoughPoints.
+    Left out are points of the first `settle_s`, repeated reads, and reads that took LATE_READ_NS or half as long again
+    as the median. Raises NotEnoughPoints.
     """
     kept: list[PositionSample] = []
-    for point in sorted(points, key=lambda each: each.host_ns):
-        settled = point.host_ns - points[0].host_ns >= settle_s * 1e9
-        if settled and not (kept and (point.ticks <= kept[-1].ticks or point.host_ns <= kept[-1].host_ns)):
+    ordered = sorted(points, key=lambda each: each.host_ns)
+    longest_ns = min(LATE_READ_NS, 1.5 * float(np.median([each.bracket_ns for each in ordered]))) if ordered else 0.0
+    for point in ordered:
+        settled = point.host_ns - ordered[0].host_ns >= settle_s * 1e9
+        if (
+            settled
+            and point.bracket_ns <= longest_ns
+            and not (kept and (point.ticks <= kept[-1].ticks or point.host_ns <= kept[-1].host_ns))
+        ):
             kept.append(point)
     if len(kept) < LEAST_POINTS:
         raise NotEnoughPoints(

@@ -90,6 +90,17 @@ def test_short_runs_and_repeated_reads_give_no_figure() -> None:
         fit_positions([], 48_000)
 
 
+def test_reads_that_took_long_are_left_out() -> None:
+    points = [PositionSample(p.host_ns, p.ticks, p.frames, 200_000) for p in reads(37)]
+    # Their middle is far from the moment at which the board answered.
+    for index in range(20, 250, 10):
+        late = points[index]
+        points[index] = PositionSample(late.host_ns + index * 2_000, late.ticks, late.frames, 200_000 + index * 4_000)
+    fit = fit_positions(points, 48_000)
+    assert fit.rate_ppm == pytest.approx(37.0, abs=1.0)
+    assert fit.link_jitter_ns < 50_000
+
+
 def test_a_position_that_stands_still_has_rate_zero() -> None:
     points = [PositionSample(p.host_ns, p.ticks, 5) for p in reads(0)]
     fit = fit_positions(points, 48_000)
