@@ -18,14 +18,17 @@ from codecrig.link.registers import Operation, Status
 START = 0xA5
 REPLY_BIT = 0x80
 HEADER_BYTES = regs.REQUEST_HEADER_BYTES
-MAX_PAYLOAD_BYTES = regs.BRIDGE_MAX_LENGTH_RESET
 WINDOW_BYTES = regs.BRIDGE_WINDOW_RESET
 TRANSFER_BYTES = 16384
 """Largest OUT transfer. More gains nothing on a full-speed bus (13 ms), less costs a turn-around for each."""
 PACKET_BYTES = 64
 """Transfers are padded to whole packets of this size, so that the device never sees a short one."""
-PIECE_BYTES = MAX_PAYLOAD_BYTES - HEADER_BYTES
-"""Payload of the pieces of a request that is too long: four with headers fill a transfer and the window exactly."""
+PIECE_BYTES = 1024 - HEADER_BYTES
+"""Longest payload sent in one request; longer ones are split. The wire takes 4096, but the bridge works on one request
+while USB carries the next: on the twin 3840 bytes written and read back take 7.5 ms in pieces, 10.5 ms whole."""
+TRANSFER_REPLY_BYTES = WINDOW_BYTES // 2
+"""Most bytes of replies that one transfer asks for. With half the window the next requests are on their way before the
+replies to these are all fetched, so that the bridge never runs dry (reading 128 KiB: 111 ms instead of 126 ms)."""
 
 _HEADER = struct.Struct("<BBHIHBB")
 _CARRIES_REPLY_PAYLOAD = 0x20
@@ -117,7 +120,7 @@ def _split(request: Request) -> list[tuple[int, int, bytes]]:
         raise ValueError(f"a {operation.name} carries no payload, but {len(data)} bytes were given")
     if address < 0 or length < 0 or address + length > 1 << 32:
         raise ValueError(f"0x{address:X} with length {length} lies outside the 32-bit address space")
-    if length <= MAX_PAYLOAD_BYTES:
+    if length <= PIECE_BYTES:
         return [(address, length, data)]
     return [
         (address + offset, min(PIECE_BYTES, length - offset), data[offset : offset + PIECE_BYTES])
@@ -126,7 +129,7 @@ def _split(request: Request) -> list[tuple[int, int, bytes]]:
 
 
 def plan(requests: Sequence[Request], first_sequence: int = 0) -> list[Transfer]:
-    """Any list of requests as transfers of at most `TRANSFER_BYTES`, each with at most `WINDOW_BYTES` of replies.
+    """Any list of requests as transfers of at most `TRANSFER_BYTES`, each asking for at most `TRANSFER_REPLY_BYTES`.
 
     Requests are never reordered and never straddle two transfers. Raises ValueError for one that contradicts itself.
     """
@@ -141,7 +144,8 @@ def plan(requests: Sequence[Request], first_sequence: int = 0) -> list[Transfer]
             piece_bytes = HEADER_BYTES + len(payload)
             reply_payload_bytes = length if operation & _CARRIES_REPLY_PAYLOAD else 0
             answer_bytes = HEADER_BYTES + reply_payload_bytes
-            if pieces and (out_bytes + piece_bytes > TRANSFER_BYTES or reply_bytes + answer_bytes > WINDOW_BYTES):
+            full = out_bytes + piece_bytes > TRANSFER_BYTES or reply_bytes + answer_bytes > TRANSFER_REPLY_BYTES
+            if pieces and full:
                 transfers.append(Transfer(pad(b"".join(parts)), tuple(pieces), reply_bytes))
                 parts, pieces, out_bytes, reply_bytes = [], [], 0, 0
             sequence &= 0xFFFF

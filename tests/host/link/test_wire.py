@@ -96,23 +96,34 @@ def test_any_list_of_requests_is_split_and_rejoined(requests: list[Request], por
     assert sequences == [(sequence + i) & 0xFFFF for i in range(len(sequences))]
 
 
-def test_a_long_request_fills_transfers_and_window_exactly() -> None:
+def test_a_long_request_fills_transfers_and_half_the_window_exactly() -> None:
     write = wire.plan([Request.write(0, bytes(131072))])
     assert [len(t.data) for t in write[:-1]] == [16384] * (len(write) - 1) and len(write) == 9
     read = wire.plan([Request.read(0, 131072)])
-    assert [t.reply_bytes for t in read[:-1]] == [16384] * (len(read) - 1) and len(read) == 9
+    assert [t.reply_bytes for t in read[:-1]] == [8192] * (len(read) - 1) and len(read) == 17
 
 
-def test_a_request_of_the_limit_is_not_split() -> None:
-    (transfer,) = wire.plan([Request.read(0, 4096)])
+def test_only_a_request_longer_than_a_piece_is_split() -> None:
+    (transfer,) = wire.plan([Request.read(0, 1012)])
     assert len(transfer.pieces) == 1
-    (transfer,) = wire.plan([Request.read(0, 4097)])
-    assert [piece.reply_payload_bytes for piece in transfer.pieces] == [4084, 13]
+    (transfer,) = wire.plan([Request.read(0, 1013)])
+    assert [piece.reply_payload_bytes for piece in transfer.pieces] == [1012, 1]
+
+
+def test_the_next_requests_go_out_before_all_replies_are_fetched() -> None:
+    work = wire.Exchange([Request.read(0, 20000)])
+    first, second, third = work.transfers
+    assert work.excess_bytes(first) <= 0
+    work.sent(first)
+    assert work.excess_bytes(second) <= 0
+    work.sent(second)
+    assert 0 < work.excess_bytes(third) <= 8192
 
 
 def test_pieces_of_register_reads_stay_aligned() -> None:
-    (transfer,) = wire.plan([Request.read(0x40001000, 8192)])
-    assert all(piece.address % 4 == 0 and piece.reply_payload_bytes % 4 == 0 for piece in transfer.pieces)
+    pieces = [piece for transfer in wire.plan([Request.read(0x40001000, 8192)]) for piece in transfer.pieces]
+    assert len(pieces) == 9
+    assert all(piece.address % 4 == 0 and piece.reply_payload_bytes % 4 == 0 for piece in pieces)
 
 
 def test_a_failed_piece_fails_its_request_and_no_other() -> None:
