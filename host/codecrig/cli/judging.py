@@ -369,7 +369,7 @@ def _check_limit(
     problems: list[str], name: str, value: float | None, limit: float | None, unit: str, *, applies: bool = True
 ) -> None:
     if applies and value is not None and limit is not None and abs(value) > limit:
-        problems.append(f"{name} {value:g} {unit}, the profile's limit is {limit:g}")
+        problems.append(f"{name} {value:.4g} {unit}, the profile's limit is {limit:g} {unit}")
 
 
 def _stream_figures(run: StreamRun, timing: Timing, profile: BoardProfile, wall_seconds: float) -> dict[str, Any]:
