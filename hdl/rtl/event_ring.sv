@@ -227,7 +227,8 @@ module event_ring
 
   // In LOOK: is there a record to be written, and has it a place.
   wire wanted = |(enabled & look_bits) && (source_reg != REPOST || |(sticky & look_bits));
-  wire finished = (state_reg == LOOK && !(wanted && !full)) || (state_reg == POST && &word_reg);
+  wire posting = (state_reg == LOOK && wanted && !full) || state_reg == POST;
+  wire finished = (state_reg == LOOK && !posting) || (state_reg == POST && &word_reg);
   assign ev_ready = finished && source_reg == ENGINE;
   assign monitor_ready = finished && source_reg == MONITOR;
 
@@ -276,7 +277,9 @@ module event_ring
       end
       LOOK: begin
         word_reg  <= 3'd0;
-        state_reg <= wanted && !full ? POST : IDLE;
+        state_reg <= posting ? POST : IDLE;
+        // A new record brings the host back by itself, and the scan starts anew when it has emptied the ring.
+        if (posting && source_reg != REPOST) scan_reg <= 1'b0;
         if (source_reg == OVERFLOW) begin
           overflow_sticky_reg <= 1'b1;
           overflow_reg <= wanted && full;
@@ -298,7 +301,7 @@ module event_ring
     if (host_write && !in_ring && address == FPGA_EVENT_CONSUMER) begin
       consumer_reg <= bus_wdata;
       // A record on its way will bring the host back by itself.
-      if (bus_wdata == producer_reg && state_reg != POST) begin
+      if (bus_wdata == producer_reg && !posting) begin
         scan_reg <= 1'b1;
         scan_index_reg <= 5'd0;
         scan_bit_reg <= 3'd0;

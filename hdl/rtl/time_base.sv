@@ -24,11 +24,14 @@ module time_base
     output logic        timer_pulse
 );
 
+  logic [63:0] now_reg;
   logic [31:0] alarm_time_reg;
   logic        armed_reg;
 
   wire [31:0] address = {FPGA_BASE[31:16], bus_adr, 2'b00};
   wire        write = bus_stb && bus_we && bus_ack;
+
+  assign now = now_reg;
 
   // Bit 31 of the difference is 0 once the alarm time has come.
   wire [31:0] since_alarm = now[31:0] - alarm_time_reg;
@@ -44,7 +47,7 @@ module time_base
     endcase
 
   always_ff @(posedge clk) begin
-    now <= now + 64'd1;
+    now_reg <= now_reg + 64'd1;
     bus_ack <= bus_stb && !bus_ack;
     if (timer_pulse) armed_reg <= 1'b0;
     if (write && address == FPGA_ALARM_TIME) begin
@@ -53,7 +56,7 @@ module time_base
     end
     if (write && address == FPGA_ALARM_CONTROL) armed_reg <= bus_wdata[0];
     if (rst) begin
-      now <= 64'd0;
+      now_reg <= 64'd0;
       bus_ack <= 1'b0;
       alarm_time_reg <= 32'd0;
       armed_reg <= 1'b0;

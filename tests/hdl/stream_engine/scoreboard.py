@@ -84,9 +84,8 @@ class Log:
 
     def service_clocks(self) -> int:
         """Longest time from a tick to the last sample handed over or taken for it."""
-        return max(
-            (frame.cycle - self.tick_cycles[frame.tick] for frames in self.frames.values() for frame in frames), default=0
-        )
+        frames = [frame for of_stream in self.frames.values() for frame in of_stream]
+        return max((frame.cycle - self.tick_cycles[frame.tick] for frame in frames), default=0)
 
 
 def parse_log(text: str) -> Log:
@@ -136,7 +135,8 @@ def check_render(setup: StreamSetup, frames: list[Frame], memory: bytes) -> None
         if setup.channels == 1:
             expected *= 2
         assert frame.samples == expected, (
-            f"stream {setup.stream} frame {number}: {[hex(s) for s in frame.samples]}, expected {[hex(s) for s in expected]}"
+            f"stream {setup.stream} frame {number}: {[hex(s) for s in frame.samples]}, "
+            f"expected {[hex(s) for s in expected]}"
         )
 
 
@@ -178,5 +178,5 @@ def check_descriptor_events(setup: StreamSetup, log: Log, moved_bytes: int) -> i
     assert [event.data[:3] for event in events] == expected, f"stream {setup.stream}: wrong descriptor events"
     for event in events:
         converted = sum(1 for frame in log.of(setup.stream) if frame.cycle < event.cycle)
-        assert event.data[3] == converted, f"stream {setup.stream}: {event} says {event.data[3]} frames, {converted} were converted"
+        assert event.data[3] == converted, f"{event}: {converted} frames were converted"
     return len(events)
