@@ -45,6 +45,7 @@ class TwinProcess:
 
     `clock_ppm`: how much faster the board's clock runs than the USB host's. `pace="real"` keeps board time from running
     ahead of the wall clock. `trace`: an FST file to write. `serial`: the board's 64-bit number. Port 0 is any free one.
+    `program`: run this one instead of building.
     `log`: where the program's messages go; a temporary file if not given, removed on close unless the twin failed.
     """
 
@@ -64,8 +65,10 @@ class TwinProcess:
         log: Path | None = None,
         guard_seconds: float = 60.0,
         progress: Progress | None = None,
+        program: Path | None = None,
     ) -> None:
-        program = build(progress, trace=trace is not None)
+        if program is None:
+            program = build(progress, trace=trace is not None)
         codec = codec or CodecSettings()
         command = [
             str(program),

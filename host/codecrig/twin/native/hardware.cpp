@@ -4,6 +4,8 @@
 #include "hardware.h"
 #include "rtl_model.h"
 
+#include <initializer_list>
+
 namespace twin {
 
 Hardware::Hardware(const std::string& trace_file) : rtl_(new RtlModel(trace_file)) {
@@ -120,44 +122,128 @@ void Hardware::spi_select(bool selected) {
   rtl_->settle(now_);
 }
 
+namespace {
+
+// Requests that make every part of the FPGA work: streams and converter run, events are posted, memory is moved.
+class Stimulus {
+ public:
+  explicit Stimulus(uint64_t seed) : state_(seed * 2 + 1) {}
+
+  uint32_t below(uint32_t limit) {
+    state_ = state_ * 6364136223846793005ull + 1442695040888963407ull;
+    return static_cast<uint32_t>((state_ >> 33) % limit);
+  }
+
+  // One request with filler behind it for the reply.
+  std::vector<uint8_t> request() {
+    constexpr uint32_t RING = 0x1F000;
+    const uint32_t stream = below(2);
+    const uint32_t block = 0x40001000 + stream * 0x100;
+    const uint32_t descriptor = RING + stream * 0x100 + below(4) * 16;
+    switch (below(14)) {
+      case 0: return write(0x40000050, {1u | below(8) / 7 << 1 | below(3) << 4});
+      case 1: return write(block, {below(8) == 0 ? 0u : 3u});
+      case 2: return write(block + 4, {stream | (1 + below(3)) << 2 | below(2) << 4, RING + stream * 0x100, 4});
+      case 3:
+      case 4: return write(descriptor, {stream * 0x4000 + below(64) * 4, 8 + below(200), below(9), 5});
+      case 5: return write(block + 0x14, {15});
+      case 6: return write(block + 0x10, {15});
+      case 7: return write(0x40000060, {below(2) | 2u | below(2) << 2});
+      case 8: return write(below(0x8000), {below(1u << 30), below(1u << 30), below(1u << 30)});
+      case 9: return read(below(0x8000), 1 + below(60));
+      case 10: return read(block, 4 * (1 + below(28)));
+      case 11: return read(0x40000000, 4 * (1 + below(36)));
+      case 12: return write(block + 0x40, {0});
+      default: return read(0x40008000 + below(500) * 4, 32);
+    }
+  }
+
+ private:
+  static std::vector<uint8_t> header(uint8_t operation, uint32_t address, uint32_t length) {
+    std::vector<uint8_t> bytes = {0xA5, operation, 1, 2};
+    for (int shift = 0; shift < 32; shift += 8) bytes.push_back(static_cast<uint8_t>(address >> shift));
+    bytes.push_back(static_cast<uint8_t>(length));
+    bytes.push_back(static_cast<uint8_t>(length >> 8));
+    bytes.push_back(0);
+    uint8_t check = 0xFF;
+    for (const uint8_t byte : bytes) check ^= byte;
+    bytes.push_back(check);
+    return bytes;
+  }
+  static std::vector<uint8_t> read(uint32_t address, uint32_t length) {
+    std::vector<uint8_t> bytes = header(0x21, address, length);
+    bytes.resize(bytes.size() + length + 30);
+    return bytes;
+  }
+  static std::vector<uint8_t> write(uint32_t address, std::initializer_list<uint32_t> words) {
+    std::vector<uint8_t> bytes = header(0x42, address, static_cast<uint32_t>(words.size() * 4));
+    for (const uint32_t word : words)
+      for (int shift = 0; shift < 32; shift += 8) bytes.push_back(static_cast<uint8_t>(word >> shift));
+    bytes.resize(bytes.size() + 30);
+    return bytes;
+  }
+
+  uint64_t state_;
+};
+
+}  // namespace
+
 std::string Hardware::self_check(uint64_t edges, uint64_t seed) {
   RtlModel fast("");
   RtlModel plain("");
-  uint64_t state = seed * 2 + 1;
-  auto random = [&state](uint32_t below) {
-    state = state * 6364136223846793005ull + 1442695040888963407ull;
-    return static_cast<uint32_t>((state >> 33) % below);
-  };
+  Stimulus stimulus(seed);
   auto both = [&](auto action) {
     action(fast.pins());
     action(plain.pins());
   };
+  std::vector<uint8_t> bytes;
+  size_t bit = 0;
+  uint32_t pause = 0;
+  uint64_t attentions = 0, frames = 0;
   for (uint64_t edge = 0; edge < edges; ++edge) {
-    const uint32_t choice = random(64);
-    if (choice < 24) {
+    const uint32_t choice = stimulus.below(70);
+    const bool sending = bit < bytes.size() * 8;
+    if (choice < 20 || (choice < 66 && !sending)) {
+      const bool lrck = fast.pins().i2s_lrck;
+      const bool attention = fast.pins().attention;
       fast.clock_rises(edge);
       plain.pins().clk = 1;
       plain.plain();
       plain.pins().clk = 0;
       plain.plain();
-    } else if (choice < 62) {
+      frames += lrck && !fast.pins().i2s_lrck;
+      attentions += !attention && fast.pins().attention;
+      if (!sending && ++pause > 20) {
+        pause = 0;
+        const bool release = fast.pins().spi_cs_n == 0;
+        both([release](auto& pins) { pins.spi_cs_n = release; });
+        fast.settle(edge);
+        plain.plain();
+        if (!release) {
+          bytes = stimulus.request();
+          bit = 0;
+        }
+      }
+    } else if (choice < 66) {
       const bool level = !fast.pins().spi_sck;
-      if (!level) {
-        const uint8_t bit = random(2);
-        both([bit](auto& pins) { pins.spi_mosi = bit; });
+      if (!level) ++bit;
+      if (bit < bytes.size() * 8) {
+        const uint8_t next = bytes[bit / 8] >> (7 - bit % 8) & 1;
+        both([next](auto& pins) { pins.spi_mosi = next; });
         fast.input_changed();
+        plain.plain();
       }
       fast.serial_clock(level, edge);
       plain.pins().spi_sck = level;
       plain.plain();
-    } else if (choice == 62) {
-      const uint8_t bit = random(2);
-      both([bit](auto& pins) { pins.i2s_adc_data = bit; });
+    } else if (choice < 69) {
+      const uint8_t level = static_cast<uint8_t>(stimulus.below(2));
+      both([level](auto& pins) { pins.i2s_adc_data = level; });
       fast.input_changed();
       plain.plain();
-    } else if (random(64) == 0) {
-      const uint8_t select = random(2);
-      both([select](auto& pins) { pins.spi_cs_n = select; pins.spi_sck = 0; });
+    } else if (stimulus.below(50) == 0) {
+      const uint8_t level = static_cast<uint8_t>(stimulus.below(2));
+      both([level](auto& pins) { pins.trigger_in = level; });
       fast.settle(edge);
       plain.plain();
     }
@@ -172,6 +258,8 @@ std::string Hardware::self_check(uint64_t edges, uint64_t seed) {
                                                           : nullptr;
     if (name != nullptr) return std::string(name) + " differs after edge " + std::to_string(edge);
   }
+  if (edges > 200000 && (attentions < 10 || frames < 10))
+    return "the check exercised too little: " + std::to_string(attentions) + " replies, " + std::to_string(frames) + " frames";
   return "";
 }
 

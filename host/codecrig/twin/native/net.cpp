@@ -51,7 +51,6 @@ void Connection::receive() {
     const ssize_t got = ::recv(descriptor_, chunk, sizeof chunk, 0);
     if (got > 0) {
       input_.insert(input_.end(), chunk, chunk + got);
-      if (static_cast<size_t>(got) < sizeof chunk) return;
     } else if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
       return;
     } else if (got == 0 || errno != EINTR) {

@@ -49,10 +49,12 @@ class RtlModel {
     dump(0);
   }
   ~RtlModel() {
+    Verilated::threadContextp(context_.get());  // the model's scopes sign off at the thread's context, whichever it is
     top_->final();
 #if TWIN_TRACE
     if (trace_) trace_->close();
 #endif
+    top_.reset();
   }
 
   Vrig___024root& pins() { return *top_->rootp; }

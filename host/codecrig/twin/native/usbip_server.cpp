@@ -121,6 +121,10 @@ bool UsbipServer::handle_operation(Connection& connection) {
     char wanted[33] = {};
     std::memcpy(wanted, input + OPERATION_BYTES, 32);
     connection.consume(IMPORT_BYTES);
+    if (client_ != nullptr) {  // whoever had it may have left a moment ago
+      client_->receive();
+      if (!client_->open()) release();
+    }
     const uint32_t status = std::strcmp(wanted, BUS_ID) != 0 || !plugged_ ? STATUS_NO_DEVICE
                             : client_ != nullptr                         ? STATUS_BUSY
                                                                          : STATUS_OK;
@@ -205,12 +209,14 @@ void UsbipServer::flush() {
   for (auto& connection : connections_) connection->flush();
 }
 
+void UsbipServer::release() {
+  client_ = nullptr;
+  pending_.clear();
+  bus_.reset();
+}
+
 void UsbipServer::drop_closed() {
-  if (client_ != nullptr && !client_->open()) {
-    client_ = nullptr;
-    pending_.clear();
-    bus_.reset();
-  }
+  if (client_ != nullptr && !client_->open()) release();
   connections_.erase(std::remove_if(connections_.begin(), connections_.end(), [](const auto& one) { return !one->open(); }),
                      connections_.end());
 }

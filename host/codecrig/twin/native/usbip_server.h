@@ -36,6 +36,7 @@ class UsbipServer {
   static constexpr uint32_t MAX_TRANSFER_BYTES = 1u << 20;
 
   void enumerate();
+  void release();  // the device from its client
   std::vector<uint8_t> device_record() const;
   void garbage(Connection& connection, const char* what);
   bool handle_operation(Connection& connection);  // false: needs more input, or connection closed
