@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import random
+import signal
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from codecrig.board import Board, EventRecord, EventsLost, open_board, stream_register
-from codecrig.link import LinkError, Request
+from codecrig.link import LinkError, Reply, Request
 from codecrig.link import registers as regs
 from codecrig.link.registers import Cause, StreamState
 
@@ -80,7 +83,11 @@ def test_more_events_than_the_ring_has_slots_over_time(board: Board) -> None:
     for _ in range(70):
         due.append(arm(board, 2000))
         wanted = len(due)
-        assert board.wait_for(lambda wanted=wanted: len(records) == wanted, 0.1)
+
+        def arrived(wanted: int = wanted) -> bool:
+            return len(records) == wanted
+
+        assert board.wait_for(arrived, 0.1)
     assert [0 <= r.time_ticks - d <= 2000 for r, d in zip(records, due, strict=True)] == [True] * 70
     assert [r.sequence for r in records] == list(range(records[0].sequence, records[0].sequence + 70))
 
@@ -129,12 +136,37 @@ def test_opening_and_closing_stops_what_runs(board_name: str) -> None:
             board.write_register(stream_register(0, regs.STREAM_CONTROL), StreamState.PAUSE)
             seen: list[Any] = []
             exchange = link.exchange
-            link.exchange = lambda requests: seen.extend(requests) or exchange(requests)  # type: ignore[method-assign]
+
+            def watched(requests: Sequence[Request]) -> list[Reply]:
+                seen.extend(requests)
+                return exchange(requests)
+
+            link.exchange = watched  # type: ignore[method-assign]
             raise ZeroDivisionError
     stop = Request.write_word(stream_register(0, regs.STREAM_CONTROL), StreamState.STOP)
     assert stop in seen and seen[-1] == Request.write_word(regs.FPGA_CONVERTER_CONTROL, 3)
     with pytest.raises(LinkError):
         link.exchange([Request.read(regs.FPGA_ID, 4)])
+
+
+def test_ctrl_c_in_a_wait_leaves_the_board_usable(board: Board) -> None:
+    main = threading.main_thread().ident
+    assert main is not None
+    start = board.clock.now()
+    timer = threading.Timer(0.2, signal.pthread_kill, (main, signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        timer.start()
+        while True:
+            board.sleep(0.5)
+    assert board.read_register(regs.FPGA_ID) == regs.FPGA_ID_RESET
+    assert board.clock.now() > start
+    board.sleep(0.001)
+
+
+@pytest.mark.parametrize("clock_ppm", [-200.0, 0.0])
+def test_another_clock_ppm_shows(board_name: str, clock_ppm: float) -> None:
+    with open_board(board_name, clock_ppm=clock_ppm) as board:
+        assert board.clock.fit(span_s=1.0, points=25).ppm(board.clock.rate) == pytest.approx(clock_ppm, abs=1.0)
 
 
 @pytest.fixture
