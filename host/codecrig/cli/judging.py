@@ -72,18 +72,22 @@ def events_hash(events: Sequence[EventRecord]) -> str:
 
 def measure_timing(points: Sequence[PositionPoint], profile: BoardProfile) -> Timing:
     """Position rate and jitter of each stream; the first of render and capture that has enough points leads."""
-    fits: dict[str, PositionFit] = {}
-    reasons = []
-    for stream in ("render", "capture"):
-        samples = [
+    # The last read of a stream is taken in PAUSE, to collect counters: there time goes on and the position does not.
+    reads = {
+        stream: [
             PositionSample(each.host_ns, each.ticks, each.frames, each.bracket_ns)
             for each in points
             if each.stream == stream
-        ]
+        ][:-1]
+        for stream in _STYLES
+    }
+    every_read = [each for stream in reads.values() for each in stream]
+    fits: dict[str, PositionFit] = {}
+    reasons = []
+    for stream, samples in reads.items():
         if samples:
             try:
-                # The last read is taken in PAUSE, to collect counters: there time goes on and the position does not.
-                fits[stream] = fit_positions(samples[:-1], float(profile.frame_rate))
+                fits[stream] = fit_positions(samples, float(profile.frame_rate), clock_points=every_read)
             except NotEnoughPoints as error:
                 reasons.append(str(error))
     fit = next(iter(fits.values()), None)

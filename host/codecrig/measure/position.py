@@ -15,6 +15,9 @@ SETTLE_S = 0.1
 
 LATE_READ_NS = 1_000_000
 """A read that took longer says little about its moment (the KS position test drops it too)."""
+QUICK_MARGIN = 1.05
+"""How much longer than the quickest tenth a read may take and still be quick: less than one more packet on USB."""
+LEAST_QUICK_POINTS = 15
 
 
 class NotEnoughPoints(ValueError):
@@ -64,7 +67,11 @@ class PositionFit:
 
 
 def fit_positions(
-    points: Sequence[PositionSample], nominal_rate_hz: float, *, settle_s: float = SETTLE_S
+    points: Sequence[PositionSample],
+    nominal_rate_hz: float,
+    *,
+    settle_s: float = SETTLE_S,
+    clock_points: Sequence[PositionSample] | None = None,
 ) -> PositionFit:
     """Fits a line to positions over host time.
 
@@ -76,20 +83,11 @@ def fit_positions(
     step: least squares would take that for a slope. If there are lines from which no read strays by more than half a
     frame, the middle one of them is taken; otherwise least squares.
 
-    Left out are points of the first `settle_s`, repeated reads, and reads that took LATE_READ_NS or half as long again
-    as the median. Raises NotEnoughPoints.
+    Left out are points of the first `settle_s`, repeated reads, and reads that took LATE_READ_NS. The clock's line goes
+    through the quickest reads: what a read took longer may lie before or behind the board's moment, and nobody knows
+    which. `clock_points` are more reads for it, of other streams of the same board. Raises NotEnoughPoints.
     """
-    kept: list[PositionSample] = []
-    ordered = sorted(points, key=lambda each: each.host_ns)
-    longest_ns = min(LATE_READ_NS, 1.5 * float(np.median([each.bracket_ns for each in ordered]))) if ordered else 0.0
-    for point in ordered:
-        settled = point.host_ns - ordered[0].host_ns >= settle_s * 1e9
-        if (
-            settled
-            and point.bracket_ns <= longest_ns
-            and not (kept and (point.ticks <= kept[-1].ticks or point.host_ns <= kept[-1].host_ns))
-        ):
-            kept.append(point)
+    kept = _kept(points, settle_s)
     if len(kept) < LEAST_POINTS:
         raise NotEnoughPoints(
             f"expected at least {LEAST_POINTS} reads of the position after {settle_s:g} s, found {len(kept)}; "
@@ -97,17 +95,20 @@ def fit_positions(
         )
     first = kept[0]
     # Differences from the first point are small enough for double precision; the counters themselves may not be.
-    host_s = np.array([point.host_ns - first.host_ns for point in kept], np.float64) / 1e9
-    ticks = np.array([point.ticks - first.ticks for point in kept], np.float64)
+    host_s = _seconds(kept, first)
+    ticks = _ticks(kept, first)
     frames = np.array([point.frames - first.frames for point in kept], np.int64)
 
-    ticks_per_s, ticks_offset, clock_error = _line(host_s, ticks)
+    clocked = kept if clock_points is None else _kept(clock_points, settle_s)
+    quick = _quick([point.bracket_ns for point in clocked])
+    clock_s, clock_ticks = _seconds(clocked, first)[quick], _ticks(clocked, first)[quick]
+    ticks_per_s, ticks_offset, clock_error = _line(clock_s, clock_ticks)
     # Half a frame up: the position is somewhere in the frame that is being counted.
     middle = frames.astype(np.float64) + 0.5
     line = _within(ticks, middle, 0.5)
     frames_per_tick, frames_offset, position_error = line if line is not None else _line(ticks, middle)
     residual = middle - (frames_offset + frames_per_tick * ticks)
-    clock_residual = ticks - (ticks_offset + ticks_per_s * host_s)
+    clock_residual = clock_ticks - (ticks_offset + ticks_per_s * clock_s)
     rate_hz = frames_per_tick * ticks_per_s
     rate_error = rate_hz / nominal_rate_hz - 1.0
     if ticks_per_s and frames_per_tick:
@@ -129,6 +130,26 @@ def fit_positions(
     )
 
 
+def _kept(points: Sequence[PositionSample], settle_s: float) -> list[PositionSample]:
+    """Settled, quick enough, and each later than the one before."""
+    kept: list[PositionSample] = []
+    ordered = sorted(points, key=lambda each: each.host_ns)
+    for point in ordered:
+        settled = point.host_ns - ordered[0].host_ns >= settle_s * 1e9
+        later = not kept or (point.ticks > kept[-1].ticks and point.host_ns > kept[-1].host_ns)
+        if settled and later and point.bracket_ns < LATE_READ_NS:
+            kept.append(point)
+    return kept
+
+
+def _seconds(points: Sequence[PositionSample], first: PositionSample) -> npt.NDArray[np.float64]:
+    return np.array([point.host_ns - first.host_ns for point in points], np.float64) / 1e9
+
+
+def _ticks(points: Sequence[PositionSample], first: PositionSample) -> npt.NDArray[np.float64]:
+    return np.array([point.ticks - first.ticks for point in points], np.float64)
+
+
 def _line(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> tuple[float, float, float]:
     """Least squares: slope, value at 0, standard error of the slope.
 
@@ -140,9 +161,16 @@ def _line(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> tuple[float
     offset = float(np.mean(y)) - slope * float(np.mean(x))
     residual = y - (offset + slope * x)
     squares = float(np.sum(residual**2))
-    alike = max(0.0, float(np.sum(residual[1:] * residual[:-1])) / squares) if squares else 0.0
+    alike = min(max(0.0, float(np.sum(residual[1:] * residual[:-1])) / squares), 0.99) if squares else 0.0
     variance = squares / (len(x) - 2) * (1 + alike) / (1 - alike)
     return slope, offset, float(np.sqrt(variance / spread))
+
+
+def _quick(brackets_ns: Sequence[int]) -> npt.NDArray[np.bool_]:
+    """Which reads were as quick as the link allows; the quicker half if those are few."""
+    widths = np.array(brackets_ns, np.float64)
+    quick = widths <= QUICK_MARGIN * np.percentile(widths, 10)
+    return quick if np.count_nonzero(quick) >= LEAST_QUICK_POINTS else widths <= np.median(widths)
 
 
 def _within(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], reach: float) -> tuple[float, float, float] | None:
