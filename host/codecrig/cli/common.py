@@ -403,10 +403,17 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def make_folder(path: Path) -> Path:
-    """Creates an output folder, or says in one line why not."""
+def make_folder(path: Path, *names: str, keep: Path | None = None) -> None:
+    """Creates an output folder, or says in one line why not.
+
+    Files `names` of an earlier run are removed: nobody shall take them for this one's, should it fail. `keep` must not be
+    among them.
+    """
+    if keep is not None and any((path / name).resolve() == keep.resolve() for name in names):
+        raise click.BadParameter(f"{keep} would be overwritten; choose another folder", param_hint="--out")
     try:
         path.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            (path / name).unlink(missing_ok=True)
     except OSError as error:
-        raise click.BadParameter(f"{path}: cannot be created: {error.strerror}", param_hint="--out") from error
-    return path
+        raise click.BadParameter(f"{path}: cannot be written: {error.strerror}", param_hint="--out") from error

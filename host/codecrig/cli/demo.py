@@ -47,7 +47,7 @@ def demo(session: Session, out: Path, choice: BoardChoice) -> int:
     Example: codecrig demo
     """
     folder = find_recordings()
-    make_folder(out)
+    make_folder(out, "result.json", "report.html", *(wav for _, _, wav in _RUNS))
     judgements: list[Judgement] = []
     results = {}
     with choice.open(session) as board:
@@ -71,7 +71,7 @@ def demo(session: Session, out: Path, choice: BoardChoice) -> int:
         "codecrig demo",
         [judgement.report for judgement in judgements],
         list(facts.items()),
-        headline=f"Two recordings out and back through {facts['Board']}.",
+        headline=f"Two recordings out and back on board {facts['Board']}.",
     )
     page.write_text(render_report(report), encoding="utf-8")
     # The digital run leads: its keys stand where `loopback --json` has them.

@@ -68,7 +68,7 @@ def loopback(session: Session, file: Path, path: str, resample: bool, out: Path,
     Example: codecrig loopback speech.wav --json result.json
     """
     audio = load(file, choice.board_profile(), resample=resample)
-    make_folder(out)
+    make_folder(out, "capture.wav", "result.json", "report.html", keep=file)
     with choice.open(session) as board:
         judgement = run_loopback(session, board, audio, file.name, path)
         facts = provenance(session, board, choice)

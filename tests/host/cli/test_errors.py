@@ -125,7 +125,23 @@ def test_unwritable_out_folder(codecrig: Run, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
     outcome = codecrig("loopback", DATA / "music.wav", "--board", "model", "--out", tmp_path / "taken")
     assert outcome.status == 2
-    assert "cannot be created" in outcome.message
+    assert "cannot be written" in outcome.message
+
+
+def test_results_of_an_earlier_run_do_not_survive_a_failure(codecrig: Run, tmp_path: Path) -> None:
+    assert codecrig("loopback", DATA / "music.wav", "--board", "model", "--out", "out").status == 0
+    outcome = codecrig("loopback", DATA / "music.wav", "--board", "pico-ice", "--serial", "none", "--out", "out")
+    assert outcome.status == 3
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_the_recording_itself_is_not_overwritten(codecrig: Run, tmp_path: Path) -> None:
+    file = wave(tmp_path / "capture.wav", data=bytes(range(200)))
+    before = file.read_bytes()
+    outcome = codecrig("loopback", file, "--board", "model", "--out", tmp_path)
+    assert outcome.status == 2
+    assert "would be overwritten" in outcome.message
+    assert file.read_bytes() == before
 
 
 def test_demo_without_its_recordings_says_where_they_are(
