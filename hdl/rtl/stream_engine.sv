@@ -629,6 +629,8 @@ module stream_engine
       MOVE_A: begin
         remaining_reg <= result_low;
         state_reg <= may_move ? MOVE_B : TOTAL;
+        // Cut short by a tick: this stream is the next one behind the pass.
+        if (ticks_reg != 4'd0) fill_stream_reg <= stream_reg;
       end
       MOVE_B:
       if (mem_ack) begin
