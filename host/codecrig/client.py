@@ -234,13 +234,15 @@ class _Run:
         return self._result.frames_played >= self._play_frames
 
     def _collect(self) -> None:
-        """Counters at the end, while the streams still stand."""
+        """Counters at the end, while the streams still stand. Not a position: the stream stands, but the clock goes on."""
         result = self._result
         for pin in (self._render, self._capture):
             if pin is None or pin.state is KSSTATE.STOP:
                 continue
             pin.set_state(KSSTATE.PAUSE)
-            snapshot = self._sample(pin)
+            snapshot = self._board.snapshot(CAPTURE_PIN if pin.capture else RENDER_PIN)
+            if not pin.capture:
+                result.frames_played = min(snapshot.frames, self._play_frames)
             result.underruns += snapshot.underruns
             result.overruns += snapshot.overruns
         if self._capture_frames is not None:
