@@ -406,8 +406,8 @@ def plain(value: Any) -> Any:
 def make_folder(path: Path, *names: str, keep: Path | None = None) -> None:
     """Creates an output folder, or says in one line why not.
 
-    Files `names` of an earlier run are removed: nobody shall take them for this one's, should it fail. `keep` must not be
-    among them.
+    Files `names` of an earlier run are removed: nobody shall take them for this one's, should it fail. `keep` must
+    not be among them.
     """
     if keep is not None and any((path / name).resolve() == keep.resolve() for name in names):
         raise click.BadParameter(f"{keep} would be overwritten; choose another folder", param_hint="--out")
