@@ -234,7 +234,7 @@ class _Run:
         return self._result.frames_played >= self._play_frames
 
     def _collect(self) -> None:
-        """Counters at the end, while the streams still stand. Not a position: the stream stands, but the clock goes on."""
+        """Counters at the end, in PAUSE. No positions: the streams stand, but the clock goes on."""
         result = self._result
         for pin in (self._render, self._capture):
             if pin is None or pin.state is KSSTATE.STOP:
