@@ -51,30 +51,34 @@ module converter_hub
       default: adc_sample = '0;
     endcase
 
-  always_ff @(posedge clk) begin
-    enable_before_reg <= enable;
-    if (dac_we) begin
+  wire starts = rst || (enable && !enable_before_reg);
+
+  always_ff @(posedge clk) enable_before_reg <= enable;
+
+  always_ff @(posedge clk)
+    if (starts) frame_ticks <= '0;
+    else if (frame_tick) frame_ticks <= frame_ticks + 32'd1;
+
+  always_ff @(posedge clk)
+    if (starts || frame_tick) begin
+      render_frame  <= '0;
+      frame_written <= 1'b0;
+    end else if (dac_we) begin
       frame_written <= 1'b1;
       if (dac_channel == 3'd0) render_frame[47:24] <= dac_sample[31:8];
       if (dac_channel == 3'd1) render_frame[23:0] <= dac_sample[31:8];
     end
-    if (frame_tick) begin
-      frame_ticks <= frame_ticks + 32'd1;
-      frame_written <= 1'b0;
-      render_frame <= '0;
+
+  wire muted = mute && input_select == INPUT_SELECT_LOOPBACK[1:0];
+
+  always_ff @(posedge clk)
+    if (starts || (frame_tick && muted)) input_reg <= '0;
+    else if (frame_tick)
       case (input_select)
-        INPUT_SELECT_LOOPBACK[1:0]: input_reg <= mute ? '0 : render_frame;
+        INPUT_SELECT_LOOPBACK[1:0]: input_reg <= render_frame;
         INPUT_SELECT_PATTERN[1:0]: input_reg <= pattern_frame;
         default: input_reg <= adc_frame;
       endcase
-    end
-    if (rst || (enable && !enable_before_reg)) begin
-      frame_ticks <= '0;
-      frame_written <= 1'b0;
-      render_frame <= '0;
-      input_reg <= '0;
-    end
-  end
 
 endmodule
 

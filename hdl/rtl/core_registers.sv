@@ -60,28 +60,48 @@ module core_registers
     trigger_pulse <= !rst && trigger_in_sys && !trigger_before_reg;
   end
 
+  // Read data, in two parts that are or-ed: that makes a smaller multiplexer.
+  // Functions, so that a simulator works them out in an access only.
+
+  function automatic logic [31:0] pattern_word();
+    case (bus_adr[3:2])
+      FPGA_PATTERN_SEED[3:2]: pattern_word = pattern_seed;
+      FPGA_PATTERN_FRAMES[3:2]: pattern_word = pattern_frames;
+      FPGA_PATTERN_ERRORS[3:2]: pattern_word = pattern_errors;
+      default: pattern_word = pattern_first_bad;
+    endcase
+  endfunction
+
+  function automatic logic [31:0] wide_word();
+    case (bus_adr)
+      FPGA_PATTERN_SEED[7:2], FPGA_PATTERN_FRAMES[7:2], FPGA_PATTERN_ERRORS[7:2], FPGA_PATTERN_FIRST_BAD[7:2]:
+      wide_word = pattern_word();
+      FPGA_SCRATCH[7:2]: wide_word = scratch_reg;
+      FPGA_FRAME_TICKS[7:2]: wide_word = frame_ticks;
+      default: wide_word = '0;
+    endcase
+  endfunction
+
+  function automatic logic [31:0] narrow_word();
+    case (bus_adr)
+      FPGA_ID[7:2]: narrow_word = FPGA_ID_RESET;
+      FPGA_VERSION[7:2]: narrow_word = FPGA_VERSION_MAJOR_RESET << FPGA_VERSION_MAJOR_LSB;
+      FPGA_BUILD[7:2]: narrow_word = BUILD;
+      FPGA_CAPS[7:2]: narrow_word = {16'(MEMORY_KIB), 8'(RING_LOG2), 8'(STREAMS)};
+      FPGA_FRAME_CLOCKS[7:2]: narrow_word = FPGA_FRAME_CLOCKS_RESET;
+      FPGA_CONVERTER_CONTROL[7:2]: narrow_word = {26'd0, input_select, 2'd0, mute, converter_enable};
+      FPGA_PATTERN_CONTROL[7:2]: narrow_word = {30'd0, pattern_check_enable, pattern_kind};
+      FPGA_TRIGGER_OUT[7:2]: narrow_word = {31'd0, trigger_out};
+      FPGA_TRIGGER_IN[7:2]: narrow_word = {31'd0, trigger_in_sys};
+      default: narrow_word = '0;
+    endcase
+  endfunction
+
   always_ff @(posedge clk) begin
     bus_ack <= bus_stb && !bus_ack && !rst;
     pattern_restart <= 1'b0;
     if (bus_stb && !bus_ack) begin
-      case (bus_adr)
-        FPGA_ID[7:2]: bus_rdata <= FPGA_ID_RESET;
-        FPGA_VERSION[7:2]: bus_rdata <= FPGA_VERSION_MAJOR_RESET << FPGA_VERSION_MAJOR_LSB;
-        FPGA_BUILD[7:2]: bus_rdata <= BUILD;
-        FPGA_CAPS[7:2]: bus_rdata <= {16'(MEMORY_KIB), 8'(RING_LOG2), 8'(STREAMS)};
-        FPGA_SCRATCH[7:2]: bus_rdata <= scratch_reg;
-        FPGA_CONVERTER_CONTROL[7:2]: bus_rdata <= {26'd0, input_select, 2'd0, mute, converter_enable};
-        FPGA_FRAME_TICKS[7:2]: bus_rdata <= frame_ticks;
-        FPGA_FRAME_CLOCKS[7:2]: bus_rdata <= FPGA_FRAME_CLOCKS_RESET;
-        FPGA_PATTERN_CONTROL[7:2]: bus_rdata <= {30'd0, pattern_check_enable, pattern_kind};
-        FPGA_PATTERN_SEED[7:2]: bus_rdata <= pattern_seed;
-        FPGA_PATTERN_FRAMES[7:2]: bus_rdata <= pattern_frames;
-        FPGA_PATTERN_ERRORS[7:2]: bus_rdata <= pattern_errors;
-        FPGA_PATTERN_FIRST_BAD[7:2]: bus_rdata <= pattern_first_bad;
-        FPGA_TRIGGER_OUT[7:2]: bus_rdata <= {31'd0, trigger_out};
-        FPGA_TRIGGER_IN[7:2]: bus_rdata <= {31'd0, trigger_in_sys};
-        default: bus_rdata <= 32'd0;
-      endcase
+      bus_rdata <= wide_word() | narrow_word();
       if (bus_we)
         case (bus_adr)
           FPGA_SCRATCH[7:2]: scratch_reg <= bus_wdata;

@@ -137,6 +137,27 @@ module request_parser
       default: reply_header_byte = header_byte_reg;
     endcase
 
+  // -------------------------------------------------------------------------------------------- address and data
+
+  wire bus_done = stb && ack;
+  wire payload_in = state_reg == WRITE && take_rx && !stb;
+
+  always_ff @(posedge clk)
+    if (bus_done) address_reg[16:2] <= address_reg[16:2] + 15'd1;
+    else if (header_byte_in && index_reg[3:2] == 2'd1) address_reg <= {rx_byte, address_reg[31:8]};
+
+  wire length_byte_in = header_byte_in && index_reg[3:1] == 3'd4;
+  wire byte_counts = state_reg == CHECK || state_reg == SKIP && take_rx || payload_in || load_data;
+
+  always_ff @(posedge clk)
+    if (length_byte_in) length_reg <= {rx_byte, length_reg[15:8]};
+    else if (byte_counts) length_reg <= length_reg - 16'd1;
+
+  always_ff @(posedge clk)
+    if (bus_done && !we) data_reg <= rdata;
+    else if (payload_in)
+      for (int lane = 0; lane < 4; lane++) if (lane_reg == 2'(lane)) data_reg[8*lane+:8] <= rx_byte;
+
   // -------------------------------------------------------------------------------------------- state machine
 
   // Behind the last byte of a request come fillers: dropped.
@@ -151,13 +172,9 @@ module request_parser
   always_ff @(posedge clk) begin
     // A byte that leaves, a bus access that ends: in any state.
     if (tx_take) tx_valid <= 1'b0;
-    if (stb && ack) begin
+    if (bus_done) begin
       stb <= 1'b0;
-      address_reg[16:2] <= address_reg[16:2] + 15'd1;
-      if (!we) begin
-        data_reg <= rdata;
-        data_valid_reg <= 1'b1;
-      end
+      data_valid_reg <= !we;
     end
 
     case (state_reg)
@@ -171,8 +188,6 @@ module request_parser
             check_reg <= rx_byte;
           end
           4'd1: operation_reg <= rx_byte;
-          4'd4, 4'd5, 4'd6, 4'd7: address_reg <= {rx_byte, address_reg[31:8]};
-          4'd8, 4'd9: length_reg <= {rx_byte, length_reg[15:8]};
           LAST_HEADER_BYTE: state_reg <= CHECK;
           default: ;
         endcase
@@ -186,7 +201,6 @@ module request_parser
         data_valid_reg <= 1'b0;
         we <= is_write;
         sel <= is_write ? 4'h0 : 4'hF;
-        length_reg <= length_reg - 16'd1;
         status_reg <= STATUS_OK[2:0];
         if (bad_start_reg || check_reg != 8'hFF) begin
           status_reg <= STATUS_BAD_HEADER[2:0];
@@ -211,7 +225,6 @@ module request_parser
 
       SKIP:
       if (take_rx) begin
-        length_reg <= length_reg - 16'd1;
         if (last_of_payload) state_reg <= REPLY;
       end
 
@@ -225,10 +238,8 @@ module request_parser
           end
         end
       end else if (take_rx) begin
-        data_reg[8*lane_reg+:8] <= rx_byte;
         sel[lane_reg] <= 1'b1;
         lane_reg <= lane_reg + 2'd1;
-        length_reg <= length_reg - 16'd1;
         stb <= word_done;
         all_loaded_reg <= last_of_payload;
       end
@@ -246,7 +257,6 @@ module request_parser
           tx_valid <= 1'b1;
           tx_byte <= data_reg[8*lane_reg+:8];
           lane_reg <= lane_reg + 2'd1;
-          length_reg <= length_reg - 16'd1;
           all_loaded_reg <= last_of_payload;
           if (word_done) data_valid_reg <= 1'b0;
           stb <= word_done && !last_of_payload;
