@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
+import soundfile  # type: ignore[import-untyped]
 
 Samples = npt.NDArray[np.int32]
 """Samples of a stream, right-justified, one row for each frame."""

@@ -171,6 +171,7 @@ def test_another_rate_is_converted_when_asked(codecrig: Codecrig, tmp_path: Path
 def test_record_writes_what_it_says(codecrig: Codecrig) -> None:
     result = codecrig("record", "take.wav", "--seconds", "0.25", "--source", "pattern")
     assert (result["exit_status"], result["frames"], result["overruns"]) == (0, 12_000, 0)
+    assert result["bit_exact"] is True
     samples, rate = soundfile.read(result["capture_wav"], dtype="int32", always_2d=True)
     assert (rate, samples.shape) == (48_000, (12_000, 2))
     # The ramp of the pattern source: left 2n, right 2n + 1, in 24 bits.

@@ -25,6 +25,7 @@ from codecrig.measure import (
     compare_exact,
     fit_positions,
 )
+from codecrig.measure.pattern import find_ramp, ramp
 from codecrig.measure.position import NotEnoughPoints
 from codecrig.report import Figure, PositionSeries, RunReport, TimedEvent
 from codecrig.wave import PcmAudio, unpack_samples
@@ -72,13 +73,12 @@ def events_hash(events: Sequence[EventRecord]) -> str:
 
 def measure_timing(points: Sequence[PositionPoint], profile: BoardProfile) -> Timing:
     """Position rate and jitter of each stream; the first of render and capture that has enough points leads."""
-    # The last read of a stream is taken in PAUSE, to collect counters: there time goes on and the position does not.
     reads = {
         stream: [
             PositionSample(each.host_ns, each.ticks, each.frames, each.bracket_ns)
             for each in points
             if each.stream == stream
-        ][:-1]
+        ]
         for stream in _STYLES
     }
     every_read = [each for stream in reads.values() for each in stream]
@@ -184,9 +184,15 @@ def judge_loopback(
 
 
 def judge_single(
-    title: str, played: PcmAudio | None, run: StreamRun, profile: BoardProfile, wall_seconds: float
+    title: str,
+    played: PcmAudio | None,
+    run: StreamRun,
+    profile: BoardProfile,
+    wall_seconds: float,
+    *,
+    pattern: bool = False,
 ) -> Judgement:
-    """A run in one direction: nothing to compare, but gaps fail it."""
+    """A run in one direction: gaps fail it. A recorded pattern is compared with the one that the board should make."""
     captured = captured_audio(run)
     timing = measure_timing(run.positions, profile)
     problems = [
@@ -194,7 +200,17 @@ def judge_single(
     ]
     figures = _stream_figures(run, timing, profile, wall_seconds)
     figures["frames"] = run.frames_played if played is not None else run.frames_captured
-    rows = [*_timing_rows(timing, profile, problems), _gaps_row(run), _time_row(figures)]
+    rows: list[Figure] = []
+    if pattern and captured is not None:
+        expected = ramp(
+            find_ramp(captured.samples, captured.valid_bits), captured.frames, captured.channels, captured.valid_bits
+        )
+        comparison = compare_exact(expected, captured.samples, 0, bits=captured.valid_bits)
+        figures |= _exact_figures(comparison, 0, run, profile, _first_ticks(run, "capture", profile))
+        rows.append(_exact_row(comparison))
+        if comparison.first_bad is not None:
+            problems.append(_first_bad_sentence(figures["first_bad_frame"]))
+    rows += [*_timing_rows(timing, profile, problems), _gaps_row(run), _time_row(figures)]
     verdict = "interrupted" if run.interrupted else "failed" if problems else "passed"
     done = f"{figures['frames']} frames {'played' if played is not None else 'recorded'}"
     headline = (
@@ -285,16 +301,23 @@ def _exact_figures(
 
 
 def _exact_row(comparison: Comparison) -> Figure:
-    wrong = comparison.start_up_bad_frames
-    window = (
-        f"start-up window: {comparison.start_up_frames} captured frames, by the profile; "
-        + (f"{wrong} played frames in it are wrong" if wrong else "right in it as well")
-        + (f"; then {comparison.lead_in_frames} frames of silence" if comparison.lead_in_frames else "")
-    )
+    if not comparison.start_up_frames:
+        window = "no start-up window"
+    else:
+        window = _window(comparison)
     if comparison.bit_exact:
         return Figure("Comparison", "bit-exact", f"{comparison.frames} frames equal; {window}", True)
     return Figure(
         "Comparison", "not exact", f"{comparison.bad_frames} of {comparison.frames} frames wrong; {window}", False
+    )
+
+
+def _window(comparison: Comparison) -> str:
+    wrong = comparison.start_up_bad_frames
+    return (
+        f"start-up window: {comparison.start_up_frames} captured frames, by the profile; "
+        + (f"{wrong} played frames in it are wrong" if wrong else "right in it as well")
+        + (f"; then {comparison.lead_in_frames} frames of silence" if comparison.lead_in_frames else "")
     )
 
 

@@ -126,6 +126,8 @@ def record(
 ) -> int:
     """Record to FILE (WAV) and tell overruns, position rate and jitter.
 
+    The board's pattern (--source pattern) is compared with what it should be, frame by frame.
+
     Example: codecrig record line-in.wav --seconds 5
     """
     form = _record_format(choice.board_profile(), format_name, channels, rate)
@@ -136,7 +138,8 @@ def record(
         with session.progress(f"recording {file.name}") as progress:
             run = client.record(board, frames, form, source=source, progress=progress)  # type: ignore[arg-type]
         wall_seconds = time.perf_counter() - started
-        judgement = judge_single(f"{file.name} recorded", None, run, board.profile, wall_seconds)
+        pattern = source == "pattern"
+        judgement = judge_single(f"{file.name} recorded", None, run, board.profile, wall_seconds, pattern=pattern)
         facts = provenance(session, board, choice)
     audio = captured_audio(run)
     if audio is not None:

@@ -144,6 +144,24 @@ def test_interrupted_run_is_not_judged(codecrig: Run, tamper: Any) -> None:
     assert outcome.result["interrupted"] is True
 
 
+def test_recorded_pattern_is_compared(codecrig: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ("record", "ramp.wav", "--source", "pattern", "--seconds", "0.2", "--board", "model")
+    outcome = codecrig(*arguments)
+    assert (outcome.status, outcome.result["bit_exact"]) == (0, True)
+    real = client.record
+
+    def twice(*given: Any, **named: Any) -> StreamRun:
+        run = real(*given, **named)
+        data = captured(run)
+        return dataclasses.replace(run, captured=data[:6_000] + data[5_988:-12])  # two frames played again
+
+    monkeypatch.setattr(client, "record", twice)
+    outcome = codecrig(*arguments)
+    assert (outcome.status, outcome.result["bit_exact"]) == (1, False)
+    bad = outcome.result["first_bad_frame"]
+    assert (bad["index"], bad["defect"], bad["detail"]) == (1_000, "repeated", "2 frames played again")
+
+
 def test_short_runs_have_no_rate_and_say_why(codecrig: Run, tmp_path: Path) -> None:
     noise = np.random.default_rng(1).integers(-1000, 1000, (4_800, 1), np.int16)
     soundfile.write(tmp_path / "short.wav", noise, 48_000)

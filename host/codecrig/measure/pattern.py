@@ -1,0 +1,30 @@
+"""The board's ramp pattern: frame n holds 2n on the left and 2n + 1 on the right; of these 24 bits the upper ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+PATTERN_BITS = 24
+
+
+def ramp(first: int, frames: int, channels: int, bits: int) -> npt.NDArray[np.int32]:
+    """Frames from `first` on as right-justified samples of `bits` bits; one channel is the left one."""
+    counts = 2 * (first + np.arange(frames, dtype=np.int64))[:, None] + np.arange(channels)
+    half = 1 << (PATTERN_BITS - 1)
+    signed = ((counts + half) & ((1 << PATTERN_BITS) - 1)) - half
+    return (signed >> (PATTERN_BITS - bits)).astype(np.int32)
+
+
+def find_ramp(captured: npt.NDArray[np.int32], bits: int) -> int:
+    """The number of the ramp's frame that `captured` most likely begins with: the one that most frames agree with."""
+    if not len(captured):
+        return 0
+    unseen = PATTERN_BITS - bits
+    base = int(captured[0, 0]) << unseen
+    candidates = range(base, base + (1 << unseen), 2)
+    scored = [
+        (int(np.count_nonzero(ramp(each // 2, len(captured), captured.shape[1], bits) == captured)), -each)
+        for each in candidates
+    ]
+    return -max(scored)[1] // 2
