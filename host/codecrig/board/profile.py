@@ -90,6 +90,7 @@ class LimitsProfile(_Table, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """Limits for figures measured on this board."""
 
     loopback_latency_frames: _Positive | None = None
+    """Digital loopback; the analog path adds the converter's group delay."""
     position_rate_error_ppm: Annotated[float, msgspec.Meta(gt=0)] | None = None
     position_jitter_frames: Annotated[float, msgspec.Meta(gt=0)] | None = None
 
