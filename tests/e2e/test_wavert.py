@@ -78,6 +78,13 @@ def test_two_loopbacks_on_one_board_are_alike(board: Board) -> None:
     assert_bit_exact(board, runs[0], data)
 
 
+def test_silence_follows_the_data_for_as_long_as_one_listens(board: Board) -> None:
+    data_format = Format(48000, 1, 24)
+    data = noise(1500, data_format)
+    # More than four packets: longer than anything in the two places of the buffer.
+    assert_bit_exact(board, loopback(board, data, data_format, tail_frames=4000), data)
+
+
 def test_positions_of_a_run_rise_with_the_clock(board: Board) -> None:
     data_format = Format(48000, 2, 16)
     run = loopback(board, noise(9600, data_format), data_format, tail_frames=64)
@@ -199,6 +206,18 @@ def without_silence(captured: bytes, block_bytes: int) -> bytes:
     """The captured frames that are not all zero: the noise that was played has none."""
     frames = np.frombuffer(captured, dtype=np.uint8).reshape(-1, block_bytes)
     return frames[frames.any(axis=1)].tobytes()
+
+
+def test_a_boundary_crossed_before_the_pause_is_told_and_none_behind_it(board: Board, port: PortWaveRT) -> None:
+    pin = port.open_pin(RENDER_PIN, False, Format(48000, 2, 16), packet_bytes=4 * 960)
+    converter(board, InputSelect.LOOPBACK)
+    pin.set_state(KSSTATE.RUN)
+    while pin.packet_count() == 0:
+        assert not pin.event.read_state()  # nobody has fetched events yet
+    pin.set_state(KSSTATE.PAUSE)
+    assert pin.event.take() and pin.event.set_count == 1
+    board.sleep(0.05)
+    assert pin.event.set_count == 1 and pin.packet_count() == 1
 
 
 def test_stop_returns_to_zero_and_starts_again_at_the_beginning(board: Board, port: PortWaveRT) -> None:

@@ -231,6 +231,22 @@ def test_events_are_registered_once(streams: Streams) -> None:
         stream.unregister_notification_event(event)
 
 
+@pytest.mark.parametrize("run_again", [False, True])
+def test_a_boundary_from_before_stop_is_never_told(streams: Streams, run_again: bool) -> None:
+    stream, event = streams.open(), KEvent()
+    stream.allocate_buffer_with_notification(2, 2 * 5760)
+    stream.register_notification_event(event)
+    streams.board.write_register(regs.FPGA_CONVERTER_CONTROL, 1)
+    stream.set_state(KSSTATE.RUN)
+    while stream.get_packet_count() == 0:
+        pass
+    stream.set_state(KSSTATE.STOP)  # in one step, with the record still in the ring
+    if run_again:
+        stream.set_state(KSSTATE.RUN)
+    assert streams.board.poll() == 1
+    assert event.set_count == 0
+
+
 def test_format_changes(streams: Streams) -> None:
     stream = streams.open()
     with refused(NTSTATUS.INVALID_PARAMETER):
