@@ -374,15 +374,33 @@ def _first_ticks(run: StreamRun, stream: str, profile: BoardProfile) -> int | No
 
 
 def _latency(offset: float, run: StreamRun, profile: BoardProfile, *, exact: bool) -> float | int | None:
-    """Frames from the converter taking a played frame to the capture of it.
-
-    Both streams count frames of one converter, so their beginnings are whole frames apart: usually none.
-    """
-    render, capture = (_first_ticks(run, stream, profile) for stream in ("render", "capture"))
-    if render is None or capture is None:
+    """Frames from the converter taking a played frame to the capture of it."""
+    apart = _starts_apart(run, profile)
+    if apart is None:
         return None
-    latency = offset - round((render - capture) / profile.frame_clocks)
-    return round(latency) if exact else latency
+    return round(offset - apart) if exact else offset - apart
+
+
+def _starts_apart(run: StreamRun, profile: BoardProfile) -> int | None:
+    """Frames from the capture's frame 0 to the render's; None if a stream has no position.
+
+    Both count frames of one converter, so their beginnings are whole frames apart. A position says where its stream
+    began to within a frame; of the numbers that all positions allow, the one nearest to 0 is taken, as runs start
+    both at once.
+    """
+    frame = profile.frame_clocks
+    ranges = []
+    for stream in _STYLES:
+        starts = [each.ticks - each.frames * frame for each in run.positions if each.stream == stream]
+        if not starts:
+            return None
+        # The beginning lies in (latest - frame, earliest]; after a gap later positions point to later beginnings.
+        latest = max(each for each in starts if each < min(starts) + frame)
+        ranges.append((latest - frame, min(starts)))
+    (render_after, render_until), (capture_after, capture_until) = ranges
+    lowest = -(-(render_after - capture_until + 1) // frame)
+    highest = (render_until - capture_after - 1) // frame
+    return min(max(lowest, 0), highest) if lowest <= highest else round((render_until - capture_until) / frame)
 
 
 def _latency_row(latency: float | int | None, profile: BoardProfile) -> Figure:

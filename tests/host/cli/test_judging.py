@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 import soundfile
 from codecrig import client
-from codecrig.client import StreamRun
+from codecrig.board import find_profile, load_profile
+from codecrig.cli.judging import _starts_apart
+from codecrig.client import PositionPoint, StreamRun
+from codecrig.portcls import Format
 
 DATA = Path(__file__).parents[2] / "data"
 LATENCY_FRAMES = 1  # of the model's digital loopback
@@ -36,6 +39,24 @@ def tamper(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[StreamRun], S
 def captured(run: StreamRun) -> bytes:
     assert run.captured is not None
     return run.captured
+
+
+@pytest.mark.parametrize("apart", [0, 3, -2])
+@pytest.mark.parametrize("phases", [((14,), (200,)), ((200,), (14,)), ((0, 255), (0, 255)), ((90, 100), (5, 250))])
+def test_beginnings_are_whole_frames_apart(apart: int, phases: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+    """Reads that always hit the same place in a frame say less: there the two begin together unless they cannot."""
+    profile = load_profile(find_profile("model"))
+    run = StreamRun(Format(48_000, 2, 16))
+    for stream, begin, places in (("render", 1_000 + apart * 256, phases[0]), ("capture", 1_000, phases[1])):
+        for frames in range(500):
+            ticks = begin + frames * 256 + places[frames % len(places)]
+            run.positions.append(PositionPoint(0, ticks, frames, stream))  # type: ignore[arg-type]
+    found = _starts_apart(run, profile)
+    assert found is not None
+    if len(phases[0]) == 1:
+        assert abs(found - apart) <= (0 if apart == 0 else 1) and abs(found) <= abs(apart)
+    elif phases[0] == (0, 255):
+        assert found == apart
 
 
 def test_untouched_passes(codecrig: Run) -> None:
