@@ -146,9 +146,7 @@ def judge_loopback(
     rows += _timing_rows(timing, profile, problems)
     rows.append(_gaps_row(run))
     rows.append(_time_row(figures))
-    for count, name in ((run.underruns, "underruns"), (run.overruns, "overruns")):
-        if count:
-            problems.append(f"{count} {name}")
+    problems += _gaps(run)
     verdict = "interrupted" if run.interrupted else "failed" if problems else "passed"
     if run.interrupted:
         figures["bit_exact"] = None
@@ -250,7 +248,7 @@ def timed_events(run: StreamRun, profile: BoardProfile) -> list[TimedEvent]:
 
 def _event_detail(record: EventRecord) -> str:
     if record.cause in (Cause.UNDERRUN, Cause.OVERRUN):
-        return f"{record.data0} gaps so far"
+        return f"{_count(record.data0, 'gap')} so far"
     if record.cause is Cause.FAULT:
         return f"descriptor {record.data0}, reason {record.data1}"
     return f"data {record.data0}, {record.data1}"
@@ -322,16 +320,19 @@ def _window(comparison: Comparison) -> str:
 
 
 def _first_bad_row(first_bad: dict[str, Any]) -> Figure:
-    return Figure("First bad frame", f"{first_bad['index']}", _first_bad_sentence(first_bad), False)
+    return Figure("First bad frame", f"{first_bad['index']}", _first_bad_note(first_bad), False)
 
 
 def _first_bad_sentence(first_bad: dict[str, Any]) -> str:
+    return f"first bad frame {first_bad['index']}: {_first_bad_note(first_bad)}"
+
+
+def _first_bad_note(first_bad: dict[str, Any]) -> str:
     time_s = first_bad["board_time_s"]
-    when = "" if time_s is None else f" at board time {time_s:.6f} s"
+    when = "" if time_s is None else f"at board time {time_s:.6f} s "
     found = "nothing" if first_bad["found"] is None else _frame(first_bad["found"])
     return (
-        f"first bad frame {first_bad['index']}{when}: expected {_frame(first_bad['expected'])}, found {found} "
-        f"({first_bad['defect']}: {first_bad['detail']})"
+        f"{when}expected {_frame(first_bad['expected'])}, found {found} ({first_bad['defect']}: {first_bad['detail']})"
     )
 
 
@@ -464,8 +465,17 @@ def _timing_rows(timing: Timing, profile: BoardProfile, problems: list[str]) -> 
     ]
 
 
+def _gaps(run: StreamRun) -> list[str]:
+    """Underruns and overruns in words; empty if there were none."""
+    return [_count(count, name) for count, name in ((run.underruns, "underrun"), (run.overruns, "overrun")) if count]
+
+
+def _count(count: int, name: str) -> str:
+    return f"{count} {name}{'' if count == 1 else 's'}"
+
+
 def _gaps_row(run: StreamRun) -> Figure:
-    late = f"{run.late_packets} packets late" if run.late_packets else "no packet late"
+    late = f"{_count(run.late_packets, 'packet')} late" if run.late_packets else "no packet late"
     good = run.underruns == 0 and run.overruns == 0
     return Figure("Underruns, overruns", f"{run.underruns}, {run.overruns}", f"{late}; {len(run.events)} events", good)
 
