@@ -35,6 +35,10 @@ def list_(session: Session) -> int:
     """
     listings = list_boards()
     session.write_json({"boards": [plain(asdict(each)) for each in listings]}, ExitStatus.PASSED)
+    if not listings:
+        session.say(
+            "None: no board.toml was found, nor a board on USB. Install from a checkout, or set CODECRIG_BOARDS."
+        )
     width = max((len(each.name) for each in listings), default=0)
     for each in listings:
         state = "[green]available[/]" if each.available else "[yellow]not available[/]"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from codecrig.board import BoardListing
 
 Run = Callable[..., Any]
 
@@ -20,6 +21,21 @@ def test_list_shows_profiles_and_opens_nothing(codecrig: Run) -> None:
     assert boards["pico-ice"]["kind"] == "usb"
     for name in ("model", "twin", "pico-ice"):
         assert name in outcome.out
+
+
+def test_list_says_that_there_is_nothing(codecrig: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("codecrig.cli.boards.list_boards", list)
+    outcome = codecrig("list")
+    assert (outcome.status, outcome.result["boards"]) == (0, [])
+    assert "no board.toml was found" in outcome.out
+
+
+def test_list_prints_a_profile_to_start_from(codecrig: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    stranger = BoardListing("", "usb", "codecrig", "0042", True, "bus 1", None, 'name = "my-board"\nrates = [48000]\n')
+    monkeypatch.setattr("codecrig.cli.boards.list_boards", lambda: [stranger])
+    outcome = codecrig("list")
+    assert 'name = "my-board"\nrates = [48000]' in outcome.out
+    assert "serial 0042" in outcome.out
 
 
 def test_info_of_the_model(codecrig: Run) -> None:
