@@ -6,6 +6,7 @@ goes between the client's view of the buffer and the engine.
 """
 
 import struct
+from abc import abstractmethod
 from collections import deque
 from dataclasses import dataclass
 
@@ -103,7 +104,6 @@ class MiniportWaveRT(IMiniportWaveRT):
 
     def __init__(self, board: Board) -> None:
         self._board = board
-        self._port: IPortWaveRT | None = None
         self._streams: dict[int, MiniportWaveRTStream] = {}
 
     @property
@@ -112,8 +112,7 @@ class MiniportWaveRT(IMiniportWaveRT):
         return self._board
 
     def init(self, unknown_adapter: IUnknown | None, resource_list: object | None, port: IPortWaveRT) -> NTSTATUS:
-        # The port owns the miniport; a reference back would keep both alive for ever, so none is kept.
-        self._port = port
+        # WaveRT has no notification through the port, so the pointer is not kept and needs no reference.
         return NTSTATUS.SUCCESS
 
     def new_stream(
@@ -261,9 +260,9 @@ class MiniportWaveRTStream(IMiniportWaveRTStreamNotification):
     def _snapshot(self) -> Snapshot:
         return self._board.snapshot(self._stream)
 
+    @abstractmethod
     def _play_frames(self, snapshot: Snapshot) -> int:
         """Frames at the converter's outer side."""
-        raise NotImplementedError
 
     def get_position(self) -> KSAUDIO_POSITION:
         if self._buffer is None:

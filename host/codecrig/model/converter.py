@@ -52,24 +52,34 @@ class PatternSequence:
 
 @dataclass
 class CodecSettings:
-    """The analog path from DAC to ADC. All whole numbers; LSB means of 24 bits."""
+    """The analog path from DAC to ADC. All whole numbers; LSB means of 24 bits.
+
+    adc = saturate24(((dac * gain_q16 + 32768) >> 16) + dc_lsb + noise), as in the twin's codec; its noise is another one.
+    """
 
     gain_q16: int = 65536
     noise_lsb: int = 0
-    """Noise is uniform from -noise_lsb to +noise_lsb."""
+    """Peak of the noise, which is triangular."""
     dc_lsb: int = 0
     delay_frames: int = 0
     connected: bool = True
 
 
-def noise(first_frame: int, frames: int, peak_lsb: int) -> npt.NDArray[np.int64]:
-    """Uniform noise from -peak to +peak: a hash of frame number and channel, so that any stretch can be made alone."""
+def random_words(first_frame: int, frames: int) -> npt.NDArray[np.uint64]:
+    """A random word for each sample: a hash of frame number and channel, so that any stretch can be made alone."""
     counter = np.arange(2 * first_frame, 2 * (first_frame + frames), dtype=np.uint64)
     mixed = counter * np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed = (mixed ^ (mixed >> np.uint64(31))) >> np.uint64(33)
-    return ((mixed * np.uint64(2 * peak_lsb + 1)) >> np.uint64(31)).astype(np.int64).reshape(-1, 2) - peak_lsb
+    return (mixed ^ (mixed >> np.uint64(31))).reshape(-1, 2)
+
+
+def noise(first_frame: int, frames: int, peak_lsb: int) -> npt.NDArray[np.int64]:
+    """Triangular noise from -peak to +peak."""
+    words = random_words(first_frame, frames)
+    first, second = words >> np.uint64(48), words >> np.uint64(32) & np.uint64(0xFFFF)
+    triangle = first.astype(np.int64) - second.astype(np.int64)
+    return (triangle * peak_lsb + 32768) >> 16
 
 
 class AnalogPath:
@@ -115,7 +125,10 @@ class AnalogPath:
             taken = min(count, len(self._injected))
             heard[:taken] = self._injected[:taken] & np.int32(-256)
             self._injected = self._injected[taken:]
-        if self.fault in ("open", "stuck0"):
+        if self.fault == "open":  # a floating input picks up anything
+            words = random_words(self.frames - count, count)
+            heard = (words >> np.uint64(32)).astype(np.uint32).view(np.int32) & np.int32(-256)
+        elif self.fault == "stuck0":
             heard[:] = 0
         elif self.fault == "stuck1":
             heard[:] = -256
@@ -128,7 +141,7 @@ class AnalogPath:
         if settings.gain_q16 == 65536 and settings.noise_lsb == 0 and settings.dc_lsb == 0 and settings.connected:
             return dac.copy()
         signal = dac.astype(np.int64) >> 8
-        signal = (signal * settings.gain_q16) >> 16 if settings.connected else np.zeros_like(signal)
+        signal = (signal * settings.gain_q16 + 32768) >> 16 if settings.connected else np.zeros_like(signal)
         signal += settings.dc_lsb
         if settings.noise_lsb:
             signal += noise(self.frames, len(dac), settings.noise_lsb)

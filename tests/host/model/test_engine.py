@@ -322,8 +322,8 @@ def test_noise_stays_in_its_limits_and_does_not_depend_on_the_portion() -> None:
         return rig.board.memory[: 3900 * 8].view("<i4") >> 8
 
     whole = capture([3950])
-    assert whole.min() == -8 and whole.max() == 8 and abs(float(whole.mean())) < 0.3
-    assert abs(float(whole.std()) - (17 * 17 - 1) ** 0.5 / 12**0.5) < 0.1
+    assert whole.min() >= -8 and whole.max() <= 8 and abs(float(whole.mean())) < 0.2
+    assert abs(float(whole.std()) - (8 * 8 / 6) ** 0.5) < 0.1  # triangular
     assert np.array_equal(whole, capture([1, 2, 1000, 47, 2900]))
 
 
