@@ -54,7 +54,7 @@ class PatternSequence:
 class CodecSettings:
     """The analog path from DAC to ADC. All whole numbers; LSB means of 24 bits.
 
-    adc = saturate24(((dac * gain_q16 + 32768) >> 16) + dc_lsb + noise), as in the twin's codec; its noise is another one.
+    adc = saturate24(((dac * gain_q16 + 32768) >> 16) + dc_lsb + noise), as in the twin's codec; the noise differs.
     """
 
     gain_q16: int = 65536
