@@ -45,6 +45,7 @@ def test_worked_example() -> None:
 byte, half_word, word = st.integers(0, 0xFF), st.integers(0, 0xFFFF), st.integers(0, 0xFFFFFFFF)
 
 
+@settings(deadline=None)
 @given(byte, half_word, word, half_word, byte)
 def test_header_round_trip(operation: int, sequence: int, address: int, length: int, status: int) -> None:
     data = wire.encode_header(operation, sequence, address, length, status)
@@ -52,6 +53,7 @@ def test_header_round_trip(operation: int, sequence: int, address: int, length: 
     assert wire.decode_header(data) == wire.Header(operation, sequence, address, length, status)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 95))
 def test_every_single_bit_error_in_a_header_is_found(bit: int) -> None:
     data = bytearray(wire.encode_header(0xA1, 7, 0x40000000, 8))
@@ -131,6 +133,17 @@ def test_a_failed_piece_fails_its_request_and_no_other() -> None:
     requests = [Request.read(0, 4), Request.read(AUDIO_MEMORY_BYTES - 5000, 9000), Request.read(8, 4)]
     replies = exchange(board, requests)
     assert replies == [Reply(Status.OK, bytes(4)), Reply(Status.UNMAPPED), Reply(Status.OK, bytes(4))]
+
+
+def test_the_first_error_of_a_split_request_is_told() -> None:
+    work = wire.Exchange([Request.read(0, 3000)])
+    (transfer,) = work.transfers
+    work.sent(transfer)
+    good, unmapped, no_reply = transfer.pieces
+    work.feed(wire.encode_header(0xA1, good.sequence, good.address, 1012) + bytes(1012))
+    work.feed(wire.encode_header(0xA1, unmapped.sequence, unmapped.address, 0, Status.UNMAPPED))
+    work.feed(wire.encode_header(0xA1, no_reply.sequence, no_reply.address, 0, Status.NO_REPLY))
+    assert work.replies() == [Reply(Status.UNMAPPED)]
 
 
 @pytest.mark.parametrize(
