@@ -194,7 +194,8 @@ class PortWaveRT(IPortWaveRT):
         except Exception as problem:
             if error is None:
                 raise
-            error.add_note(f"also, while closing the port: {problem}")
+            if str(problem) != str(error):  # a dead link says the same to everybody
+                error.add_note(f"also, while closing the port: {problem}")
 
 
 class WaveRTPin:
@@ -369,8 +370,9 @@ class WaveRTPin:
     def write_packet(self, data: bytes, *, last_bytes: int | None = None) -> int:
         """Put the next packet into its place and announce it (SetWritePacket); returns its number.
 
-        `data` is a whole packet; with `last_bytes` it is the last one, of which so many bytes count. Raises
-        DATA_LATE_ERROR if the engine is there already: `resynchronise` then finds the next place.
+        `data` is a whole packet; with `last_bytes` it is the last one, of which so many bytes count. As in Windows the data
+        are in the buffer before the miniport is asked. Raises DATA_LATE_ERROR if the engine is there already, then
+        `resynchronise` finds the next place, and DATA_OVERRUN if the packet in that place has not been moved yet.
         """
         output = self._rendering()
         if len(data) != self.packet_bytes:
@@ -435,7 +437,8 @@ class WaveRTPin:
         try:
             self.close()
         except Exception as problem:
-            error.add_note(f"also, while closing the pin: {problem}")
+            if str(problem) != str(error):
+                error.add_note(f"also, while closing the pin: {problem}")
 
     def __enter__(self) -> Self:
         return self
