@@ -1,7 +1,7 @@
 """The simulated board: RTL, firmware and a codec model in one program, reached over USB/IP.
 
-`build` makes the program on first use, `TwinProcess` runs it, `TwinControl` reaches what surrounds the board (taps, faults,
-counters). Nothing here speaks the wire format or USB: that is the link's business.
+`build` makes the program on first use, `TwinProcess` runs it, `TwinControl` reaches what surrounds the board (taps,
+faults, counters). Nothing here speaks the wire format or USB: that is the link's business.
 """
 
 from __future__ import annotations

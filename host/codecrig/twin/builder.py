@@ -1,8 +1,8 @@
 """Builds the twin program from the checkout this package lies in, and keeps what was built.
 
-A build is a folder `build/twin/<hash>/` that appears whole, by renaming, when the program is complete. The hash covers every
-source, every flag and the tools' versions, so a build is never stale and two checkouts or branches do not disturb each
-other. Nothing outside `build/` is written.
+A build is a folder `build/twin/<hash>/` that appears whole, by renaming, when the program is complete. The hash covers
+every source, every flag and the tools' versions, so a build is never stale and two checkouts or branches do not disturb
+each other. Nothing outside `build/` is written.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +48,13 @@ VERILATOR_FLAGS = (
     "-Wno-fatal",
 )  # fmt: skip
 COMMON_FLAGS = ("-fno-plt", "-pthread")
-MODEL_FLAGS = ("-std=c++20", "-O3", "-march=native", "-w")  # generated code is not ours to warn about
+# Generated code is not ours to warn about. Vectorising its many small flags makes it slower.
+MODEL_FLAGS = ("-std=c++20", "-march=native", "-fno-tree-vectorize", "-w")
+MODEL_LEVEL, TRACE_LEVEL = "-O3", "-O1"  # a tracing model waits for its file anyway, and compiles in half the time
+# Profile-guided: a short run of an instrumented model tells which way branches go. An eighth faster, for 5 s of build.
+PROFILE_MAKE_FLAGS = ("-O1", "-fprofile-generate", "-fprofile-update=single")
+PROFILE_USE_FLAGS = ("-Wno-missing-profile", "-Wno-coverage-mismatch")
+RUNTIME_LEVEL = "-O1"  # Verilator's own library is not in the inner loop
 CXX_FLAGS = ("-std=c++20", "-O2", "-Wall", "-Wextra")
 C_FLAGS = ("-std=c11", "-O2")
 OWN_C_FLAGS = ("-Wall", "-Wextra")
@@ -65,12 +71,6 @@ class _Tools:
     verilator: str  # the binary itself, not the wrapper script: that needs perl
     verilator_root: Path
     versions: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Compilation:
-    source: Path
-    command: tuple[str, ...]  # without source and output
 
 
 def repository_root() -> Path:
@@ -164,7 +164,8 @@ def _output(command: Sequence[str], environment: dict[str, str]) -> str:
             command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TOOL_TIMEOUT_S
         )
     except (OSError, subprocess.TimeoutExpired) as problem:
-        raise BuildError(f"`{' '.join(command)}` does not run: {problem}. Is the tool installed for this machine?") from problem
+        text = f"`{' '.join(command)}` does not run: {problem}. Is the tool installed for this machine?"
+        raise BuildError(text) from problem
     if done.returncode != 0:
         raise BuildError(f"`{' '.join(command)}` failed: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout
@@ -208,7 +209,8 @@ def _key(root: Path, tools: _Tools, native: Any, trace: bool) -> str:
         digest.update(text.encode() + b"\0")
 
     add(tools.versions)
-    add(repr((STREAMS, VERILATOR_FLAGS, COMMON_FLAGS, MODEL_FLAGS, CXX_FLAGS, C_FLAGS, OWN_C_FLAGS, trace)))
+    add(repr((STREAMS, trace, VERILATOR_FLAGS, COMMON_FLAGS, MODEL_FLAGS, MODEL_LEVEL, TRACE_LEVEL, RUNTIME_LEVEL)))
+    add(repr((PROFILE_MAKE_FLAGS, PROFILE_USE_FLAGS, CXX_FLAGS, C_FLAGS, OWN_C_FLAGS)))
     add(repr((native.defines, [path.name for path in (*native.files, *native.third_party_files)])))
     files = [*_rtl_files(root), Path(__file__), *native.files, *native.third_party_files]
     for folder in (_native_folder(), *native.include_dirs, *native.system_include_dirs):
@@ -233,9 +235,7 @@ def _lock(path: Path, say: Progress) -> Iterator[None]:
         yield
 
 
-def _build_into(
-    target: Path, root: Path, tools: _Tools, native: Any, key: str, trace: bool, say: Progress
-) -> None:
+def _build_into(target: Path, root: Path, tools: _Tools, native: Any, key: str, trace: bool, say: Progress) -> None:
     work = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=target.parent))
     log = target.parent / f"{key}.log"
     try:
@@ -245,32 +245,27 @@ def _build_into(
             model = work / "model"
             _verilate(run, root, tools, model, trace)
             say("compiling model, firmware and twin")
-            compilations = _compilations(root, tools, native, model, trace)
-            objects = [work / f"{index:02d}_{one.source.stem}.o" for index, one in enumerate(compilations)]
-            with ThreadPoolExecutor(COMPILE_JOBS) as pool:
-                commands = [
-                    [*one.command, "-c", str(one.source), "-o", str(out)]
-                    for one, out in zip(compilations, objects, strict=True)
-                ]
-                list(pool.map(run, commands))
+            objects = _compile(run, tools, native, work, model, trace)
             say("linking the twin")
             libraries = ["-lz"] if trace else []
             if trace and _has_header(tools, "lz4.h"):
                 libraries.append("-llz4")
             run([tools.cxx, "-pthread", "-o", str(work / PROGRAM_NAME), *map(str, objects), *libraries])
         shutil.rmtree(model)
-        for one_object in objects:
-            one_object.unlink()
+        for left in work.iterdir():
+            if left.name != PROGRAM_NAME:
+                left.unlink()
         log.replace(work / "build.log")
         if target.exists():  # left incomplete by somebody's hand
             shutil.rmtree(target)
+        work.chmod(0o755)
         work.rename(target)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
 class _Runner:
-    """Runs tools, keeps what they say in the log, and turns a failure into a BuildError that names its first error line."""
+    """Runs tools, keeps what they say in the log, turns a failure into a BuildError that names its first error line."""
 
     def __init__(self, log_file: Any, log_path: Path, tools: _Tools) -> None:
         self._log_file = log_file
@@ -290,7 +285,8 @@ class _Runner:
                 timeout=TOOL_TIMEOUT_S,
             )
         except subprocess.TimeoutExpired as problem:
-            raise BuildError(f"{Path(command[0]).name} took longer than {TOOL_TIMEOUT_S:.0f} s; log: {self._log_path}") from problem
+            name = Path(command[0]).name
+            raise BuildError(f"{name} took longer than {TOOL_TIMEOUT_S:.0f} s; log: {self._log_path}") from problem
         self._log_file.write(f"$ {' '.join(command)}\n{done.stdout}\n")
         self._log_file.flush()
         if done.returncode == 0:
@@ -309,7 +305,8 @@ def _verilate(run: _Runner, root: Path, tools: _Tools, model: Path, trace: bool)
             *(["--trace-fst"] if trace else []),
             f"-GSTREAMS={STREAMS}",
             f"-GBUILD=32'h{_bitstream_id(root):08x}",
-            "--Mdir", str(model),
+            "--Mdir",
+            str(model),
             *map(str, _rtl_files(root)),
         ]  # fmt: skip
     )
@@ -334,7 +331,8 @@ def _model_defines(model: Path, trace: bool) -> list[str]:
     return [f"-DTWIN_FAST_EVAL={int(fast)}", f"-DTWIN_HAVE_ICO={int(input_logic)}", f"-DTWIN_TRACE={int(trace)}"]
 
 
-def _compilations(root: Path, tools: _Tools, native: Any, model: Path, trace: bool) -> list[_Compilation]:
+def _compile(run: _Runner, tools: _Tools, native: Any, work: Path, model: Path, trace: bool) -> list[Path]:
+    """All object files of the program."""
     folder = _native_folder()
     include = tools.verilator_root / "include"
     verilator_flags = ["-I", str(model), "-isystem", str(include), "-isystem", str(include / "vltstd")]
@@ -342,26 +340,60 @@ def _compilations(root: Path, tools: _Tools, native: Any, model: Path, trace: bo
         _check_zlib(tools)
         if not _has_header(tools, "lz4.h"):
             verilator_flags += ["-isystem", str(folder / "lz4_fallback")]
-    model_flags = [*COMMON_FLAGS, *MODEL_FLAGS, *verilator_flags, *_model_defines(model, trace)]
+    model_flags = [*COMMON_FLAGS, *MODEL_FLAGS, *verilator_flags, *_model_defines(model, trace), "-I", str(folder)]
     firmware_flags = [f"-I{path}" for path in native.include_dirs]
     for path in native.system_include_dirs:
         firmware_flags += ["-isystem", str(path)]
     firmware_flags += [f"-D{define}" for define in native.defines]
 
-    runtime = ["verilated.cpp", "verilated_threads.cpp", *(["verilated_fst_c.cpp"] if trace else [])]
-    result = [
-        _Compilation(folder / "hardware.cpp", (tools.cxx, *model_flags, "-I", str(folder))),  # the longest first
-        *(_Compilation(include / name, (tools.cxx, *model_flags)) for name in runtime),
-    ]
-    for source in sorted(folder.glob("*.cpp")):
-        if source.name != "hardware.cpp":
-            includes = [f"-I{path}" for path in native.include_dirs]
-            result.append(_Compilation(source, (tools.cxx, *COMMON_FLAGS, *CXX_FLAGS, *includes)))
-    for source in native.files:
-        result.append(_Compilation(source, (tools.cc, *COMMON_FLAGS, *C_FLAGS, *OWN_C_FLAGS, *firmware_flags)))
-    for source in native.third_party_files:
-        result.append(_Compilation(source, (tools.cc, *COMMON_FLAGS, *C_FLAGS, "-w", *firmware_flags)))
-    return result
+    def compile_one(source: Path, compiler: str, flags: Sequence[str], name: str = "") -> Path:
+        out = work / f"{name or source.stem}.o"
+        run([compiler, *flags, "-c", str(source), "-o", str(out)])
+        return out
+
+    with ThreadPoolExecutor(COMPILE_JOBS) as pool:
+
+        def start(source: Path, compiler: str, flags: Sequence[str], name: str = "") -> Future[Path]:
+            return pool.submit(compile_one, source, compiler, flags, name)
+
+        def model_with_profile(needed: Sequence[Future[Path]]) -> Path:
+            trainer = work / "trainer"
+            objects = [str(one.result()) for one in needed]
+            run([tools.cxx, "-pthread", "-fprofile-generate", "-o", str(trainer), *objects])
+            run([str(trainer)])
+            profile = f"-fprofile-use={work / 'trained.gcda'}"
+            flags = [*model_flags, MODEL_LEVEL, *PROFILE_USE_FLAGS, profile]
+            return compile_one(folder / "hardware.cpp", tools.cxx, flags)
+
+        # The longest chain first: instrumented model, training, model.
+        runtime_names = ["verilated", "verilated_threads", *(["verilated_fst_c"] if trace else [])]
+        codec = folder / "codec.cpp"
+        futures: list[Future[Path]] = []
+        if trace:
+            futures.append(start(folder / "hardware.cpp", tools.cxx, [*model_flags, TRACE_LEVEL]))
+        else:
+            trained = start(folder / "hardware.cpp", tools.cxx, [*model_flags, *PROFILE_MAKE_FLAGS], "trained")
+            training = start(folder / "training.cpp", tools.cxx, [*COMMON_FLAGS, *CXX_FLAGS])
+        futures.append(start(codec, tools.cxx, [*COMMON_FLAGS, *CXX_FLAGS]))
+        for name in runtime_names:
+            futures.append(start(include / f"{name}.cpp", tools.cxx, [*model_flags, RUNTIME_LEVEL]))
+        if not trace:
+            futures.append(pool.submit(model_with_profile, [trained, training, *futures]))
+        includes = [f"-I{path}" for path in native.include_dirs]
+        for source in sorted(folder.glob("*.cpp")):
+            if source.name not in ("hardware.cpp", "training.cpp", "codec.cpp"):
+                futures.append(start(source, tools.cxx, [*COMMON_FLAGS, *CXX_FLAGS, *includes]))
+        c_flags = [*COMMON_FLAGS, *C_FLAGS, *firmware_flags]
+        for source in native.files:
+            futures.append(start(source, tools.cc, [*c_flags, *OWN_C_FLAGS], f"firmware_{source.stem}"))
+        for source in native.third_party_files:
+            futures.append(start(source, tools.cc, [*c_flags, "-w"], f"tinyusb_{source.stem}"))
+        try:
+            wait(futures, return_when=FIRST_EXCEPTION)
+        finally:
+            pool.shutdown(cancel_futures=True)  # after a failure, what has not begun need not begin
+        failed = [one for one in futures if one.done() and not one.cancelled() and one.exception() is not None]
+        return [one.result() for one in failed or futures]
 
 
 def _has_header(tools: _Tools, name: str) -> bool:
@@ -377,7 +409,7 @@ def _check_zlib(tools: _Tools) -> None:
 
 def _forget_old_builds(cache: Path, current: str) -> None:
     """Removes all but the newest builds. A program that still runs keeps its file until it ends."""
-    builds = [path for path in cache.iterdir() if path.is_dir() and not path.name.startswith(".") and path.name != current]
+    builds = [path for path in cache.iterdir() if path.is_dir() and path.name[0] != "." and path.name != current]
     builds.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     for path in builds[KEPT_BUILDS - 1 :]:
         shutil.rmtree(path, ignore_errors=True)

@@ -33,7 +33,8 @@ class TwinControl:
             self._socket.sendall(request.encode())
             line = self._lines.readline()
         except OSError as problem:
-            raise TwinControlError(f"control operation {operation!r}: connection to the twin lost: {problem}") from problem
+            text = f"control operation {operation!r}: connection to the twin lost: {problem}"
+            raise TwinControlError(text) from problem
         if not line:
             raise TwinControlError(f"control operation {operation!r}: the twin closed the connection; see its log")
         reply: dict[str, Any] = json.loads(line)

@@ -178,7 +178,8 @@ class TwinProcess:
                 if not chunk:
                     code = self._process.wait()
                     raise TwinError(
-                        f"the twin ended at its start with exit code {code}; last lines of {self.log}:\n{self._last_log_lines()}"
+                        f"the twin ended at its start with exit code {code}; last lines of {self.log}:\n"
+                        f"{self._last_log_lines()}"
                     )
                 line += chunk
         ports: dict[str, int] = json.loads(line)

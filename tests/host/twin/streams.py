@@ -1,4 +1,4 @@
-"""Sets up the FPGA's streams by plain register accesses: 48 kHz, stereo, 32-bit containers, all rings of 4 descriptors."""
+"""Sets up the FPGA's streams by plain register accesses: 48 kHz, stereo, 32-bit containers, rings of 4 descriptors."""
 
 from __future__ import annotations
 

@@ -47,9 +47,8 @@ class Pins:
         self._library.codec_delete(self._codec)
 
     def set(self, gain: int = 65536, noise: int = 0, dc: int = 0, delay: int = 0, connected: bool = True) -> None:
-        self._library.codec_set(
-            self._codec, ctypes.c_int64(gain), ctypes.c_int32(noise), ctypes.c_int32(dc), ctypes.c_uint32(delay), connected
-        )
+        integers = ctypes.c_int64(gain), ctypes.c_int32(noise), ctypes.c_int32(dc), ctypes.c_uint32(delay)
+        self._library.codec_set(self._codec, *integers, connected)
 
     def fault(self, dac: int, adc: int) -> None:
         self._library.codec_fault(self._codec, dac, adc)
@@ -90,7 +89,11 @@ def pins(library: ctypes.CDLL) -> Iterator[Pins]:
 
 def noise_frames(count: int, seed: int = 1) -> list[Frame]:
     generator = random.Random(seed)
-    return [(generator.randint(-FULL_SCALE - 1, FULL_SCALE), generator.randint(-FULL_SCALE - 1, FULL_SCALE)) for _ in range(count)]
+
+    def sample() -> int:
+        return generator.randint(-FULL_SCALE - 1, FULL_SCALE)
+
+    return [(sample(), sample()) for _ in range(count)]
 
 
 @pytest.mark.parametrize("delay", [0, 1, 22, 4096])

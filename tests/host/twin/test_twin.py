@@ -55,9 +55,8 @@ def test_debian_usbip_lists_the_board(start: Callable[..., TwinProcess]) -> None
     if usbip is None:
         pytest.skip("usbip is not installed (Debian package usbip)")
     process = start()
-    done = subprocess.run(
-        [usbip, "--tcp-port", str(process.usbip_port), "list", "-r", "127.0.0.1"], capture_output=True, text=True, timeout=20
-    )
+    command = [usbip, "--tcp-port", str(process.usbip_port), "list", "-r", "127.0.0.1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
     assert done.returncode == 0, done.stderr
     assert "1-1" in done.stdout and "1209:0001" in done.stdout, done.stdout
 
@@ -115,7 +114,8 @@ def test_in_transfer_ends_when_full_or_short(rig: Any) -> None:
 
 
 def test_too_small_a_buffer_is_an_overflow(rig: Any) -> None:
-    rig.client.transfer(1, data=struct.pack("<BBHIHBB", 0xA5, READ, 1, 0, 52, 0, 0xFF ^ 0xA5 ^ READ ^ 1 ^ 52) + bytes(52))
+    check = 0xFF ^ 0xA5 ^ READ ^ 1 ^ 52
+    rig.client.transfer(1, data=struct.pack("<BBHIHBB", 0xA5, READ, 1, 0, 52, 0, check) + bytes(52))
     completion = rig.client.transfer(1, length=32)
     assert (completion.status, completion.actual) == (OVERFLOW, 32)
 
@@ -385,7 +385,7 @@ def test_injected_frames_are_captured(rig: Any) -> None:
     rig.control.call("codec", connected=False)
     rig.control.call("inject", samples=base64.b64encode(array.array("i", frames).tobytes()).decode())
     captured = round_trip(rig.client, [0] * 8, frames=120)
-    # The converter was off until now, so the queue begins with the stream; the first frames may be before the stream ran.
+    # The converter was off until now, so the queue begins with it; the first frames came before the stream ran.
     begin = find(frames[-60:], captured)
     assert begin > 0 and set(captured[2 * begin + 60 :]) == {0}
 
@@ -539,4 +539,3 @@ def test_trace_is_an_fst_file_with_the_pins(program: Path, start: Callable[..., 
     _, start_time, end_time = struct.unpack(">QQQ", data[1:25])
     assert start_time == 0 and end_time > 10_000_000  # picoseconds
     assert len(data) > 5000
-

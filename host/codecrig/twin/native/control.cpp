@@ -96,6 +96,7 @@ std::string ControlServer::status() const {
          field("host_ns", board_.host_clock.nanoseconds(now)) + "," + field("cycles", board_.hardware.ticks()) + "," +
          field("sck_edges", board_.hardware.sck_edges()) + "," + field("spi_bytes", board_.hardware.spi_bytes()) + "," +
          field("codec_frames", board_.hardware.codec.frames()) + "," + field("running_ns", running_ns) + "," +
+         field("cpu_ns", process_ns()) + "," +
          field("plugged", usbip_.plugged()) + "," + field("imported", usbip_.imported()) + ",\"usb\":{" +
          field("out_bytes", usb.out_bytes) + "," + field("in_bytes", usb.in_bytes) + "," + field("naks", usb.naks) + "," +
          field("frames", frames) + "," + field("busy_units", usb.busy_units) + "," + field("total_units", now) + "," +

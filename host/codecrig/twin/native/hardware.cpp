@@ -158,7 +158,6 @@ class Stimulus {
     }
   }
 
- private:
   static std::vector<uint8_t> header(uint8_t operation, uint32_t address, uint32_t length) {
     std::vector<uint8_t> bytes = {0xA5, operation, 1, 2};
     for (int shift = 0; shift < 32; shift += 8) bytes.push_back(static_cast<uint8_t>(address >> shift));
@@ -183,6 +182,7 @@ class Stimulus {
     return bytes;
   }
 
+ private:
   uint64_t state_;
 };
 
@@ -261,6 +261,46 @@ std::string Hardware::self_check(uint64_t edges, uint64_t seed) {
   if (edges > 200000 && (attentions < 10 || frames < 10))
     return "the check exercised too little: " + std::to_string(attentions) + " replies, " + std::to_string(frames) + " frames";
   return "";
+}
+
+uint64_t Hardware::exercise(uint64_t ticks) {
+  constexpr uint32_t FRAMES = 960, RING = 0x1F000, STREAMS = 0x40001000;
+  Hardware hardware("");
+  std::vector<uint8_t> reply;
+  auto transfer = [&](const std::vector<uint8_t>& bytes) {
+    reply.resize(bytes.size());
+    hardware.spi_select(true);
+    hardware.spi_start(bytes.data(), reply.data(), static_cast<uint32_t>(bytes.size()));
+    while (hardware.spi_busy()) hardware.advance(hardware.now() + UNITS_PER_TICK * 100000);
+    hardware.spi_select(false);
+    hardware.advance(hardware.now() + 20 * UNITS_PER_TICK);
+  };
+  hardware.advance(2000 * UNITS_PER_TICK);  // the engine clears its contexts first
+  for (uint32_t stream = 0; stream < 2; ++stream) {
+    for (uint32_t number = 0; number < 4; ++number)
+      transfer(Stimulus::write(RING + stream * 0x100 + number * 16, {stream * 0x8000 + number * FRAMES * 8, FRAMES * 8, number, 5}));
+    transfer(Stimulus::write(STREAMS + stream * 0x100 + 4, {stream | 3u << 2 | 1u << 4, RING + stream * 0x100, 4}));
+    transfer(Stimulus::write(STREAMS + stream * 0x100 + 0x14, {15}));
+  }
+  transfer(Stimulus::write(0x40000050, {1}));
+  transfer(Stimulus::write(STREAMS + 0x100, {3}));
+  transfer(Stimulus::write(STREAMS, {3}));
+  for (uint32_t turn = 0; hardware.ticks() < ticks; ++turn) {
+    const Units begin = hardware.now();
+    const uint32_t address = turn / 2 % 30 * 1024;
+    if (turn % 2 == 0) {
+      transfer(Stimulus::read(0x8000 + address, 1024));
+    } else {
+      std::vector<uint8_t> bytes = Stimulus::header(0x42, address, 1024);
+      for (uint32_t index = 0; index < 1024; ++index) bytes.push_back(static_cast<uint8_t>(index * 37 + turn));
+      bytes.resize(bytes.size() + 30);
+      transfer(bytes);
+    }
+    transfer(Stimulus::write(STREAMS + turn % 2 * 0x100 + 0x10, {15}));
+    transfer(Stimulus::read(STREAMS + turn % 2 * 0x100 + 0x40, 48));
+    hardware.advance(hardware.now() + (hardware.now() - begin) * 3 / 2);
+  }
+  return hardware.codec.frames();
 }
 
 }  // namespace twin

@@ -44,6 +44,7 @@ struct Options {
   bool watch_stdin = false;
   double guard_seconds = 60;
   uint64_t self_check = 0;
+  uint64_t benchmark = 0;
 };
 
 [[noreturn]] void usage(const std::string& problem) {
@@ -51,7 +52,7 @@ struct Options {
                "codecrig-twin: %s\n"
                "usage: codecrig-twin [--port N] [--control-port N] [--clock-ppm X] [--pace virtual|real] [--trace FILE]\n"
                "  [--serial N] [--gain-q16 N] [--noise-lsb N] [--dc-lsb N] [--delay-frames N] [--disconnected]\n"
-               "  [--watch-stdin] [--guard-seconds X] [--self-check EDGES]\n",
+               "  [--watch-stdin] [--guard-seconds X] [--self-check EDGES] [--benchmark TICKS]\n",
                problem.c_str());
   std::exit(EXIT_USAGE);
 }
@@ -98,6 +99,7 @@ Options parse(int count, char** arguments) {
     else if (name == "--delay-frames") options.codec.delay_frames = static_cast<uint32_t>(whole(name, value, 0, CodecSettings::MAX_DELAY_FRAMES));
     else if (name == "--guard-seconds") options.guard_seconds = decimal(name, value, 0.1, 1e6);
     else if (name == "--self-check") options.self_check = static_cast<uint64_t>(whole(name, value, 1, INT64_MAX));
+    else if (name == "--benchmark") options.benchmark = static_cast<uint64_t>(whole(name, value, 1, INT64_MAX));
     else if (name == "--pace" && std::strcmp(value, "real") == 0) options.real_pace = true;
     else if (name == "--pace" && std::strcmp(value, "virtual") == 0) options.real_pace = false;
     else usage("unknown option or value: " + name + " " + value);
@@ -249,6 +251,14 @@ int main(int count, char** arguments) {
       const std::string difference = Hardware::self_check(options.self_check, options.board.serial);
       std::printf("%s\n", difference.empty() ? "same" : difference.c_str());
       return difference.empty() ? 0 : 1;
+    }
+    if (options.benchmark != 0) {
+      const uint64_t begin = process_ns();
+      const uint64_t frames = Hardware::exercise(options.benchmark);
+      const double seconds = static_cast<double>(process_ns() - begin) * 1e-9;
+      std::printf("{\"frames\":%llu,\"cpu_seconds\":%.3f,\"mcycles_per_second\":%.3f}\n", static_cast<unsigned long long>(frames), seconds,
+                  static_cast<double>(options.benchmark) / seconds * 1e-6);
+      return 0;
     }
     Program program(options);
     return program.run();

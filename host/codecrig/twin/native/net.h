@@ -56,6 +56,9 @@ class Connection {
   size_t sent_ = 0;
 };
 
+// Processor time this process has used, in ns.
+uint64_t process_ns();
+
 void log_line(const char* format, ...) __attribute__((format(printf, 1, 2)));
 
 }  // namespace twin
