@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from codecrig.board import Board, EventRecord, EventsLost, open_board, stream_register
 from codecrig.link import LinkError, Reply, Request
@@ -117,6 +118,42 @@ def test_the_boards_clock_runs_fast_by_the_profiles_ppm(board: Board) -> None:
     fit = board.clock.fit(span_s=2.0, points=40)
     assert fit.ppm(board.clock.rate) == pytest.approx(board.profile.clock_ppm, abs=1.0)
     assert fit.error_ns < 10_000
+
+
+def test_bench_taps_what_the_converter_gets(board: Board) -> None:
+    board.bench.tap_start()
+    board.write_register(regs.FPGA_CONVERTER_CONTROL, 1)
+    start = board.clock.now()
+    board.sleep(0.01)
+    tap = board.bench.tap_read()
+    board.bench.tap_stop()
+    assert 470 <= len(tap.samples) <= 520 and not tap.samples.any()
+    assert abs(tap.first_ticks - start) < 12_288_000 // 1000
+
+
+def test_bench_trigger_wires_go_both_ways(board: Board) -> None:
+    board.write_register(regs.FPGA_EVENT_ENABLE, OVERFLOW_ENABLE | 1 << regs.FPGA_EVENT_ENABLE_TRIGGER_LSB)
+    records: list[EventRecord] = []
+    board.events.subscribe(None, records.append)
+    board.bench.trigger(True)
+    assert board.wait_for(lambda: bool(records), 0.01)
+    assert records[0].cause is Cause.TRIGGER
+    assert board.read_register(regs.FPGA_TRIGGER_IN) == 1
+    before = board.clock.now()
+    board.write_register(regs.FPGA_TRIGGER_OUT, 1)
+    after = board.clock.now()
+    wires = board.bench.trigger(False)
+    assert wires.out and len(wires.out_edges_ticks) == 1
+    assert before < wires.out_edges_ticks[0] < after
+
+
+def test_bench_accepts_its_other_settings(board: Board) -> None:
+    board.bench.codec(gain_q16=1000, noise_lsb=0, dc_lsb=5, delay_frames=3, connected=False)
+    board.bench.inject(np.zeros((4, 2), dtype=np.int32))
+    for fault in ("open", "stuck0", "stuck1", "swap", "none"):
+        board.bench.cable(fault)
+    statistics = board.bench.statistics()
+    assert statistics["ticks"] > 0 and statistics["host_ns"] > 0
 
 
 def test_a_long_exchange_keeps_the_order(board: Board) -> None:

@@ -78,6 +78,8 @@ def open_board(
     loaded = load_profile(profile or find_profile(name))
     if loaded.kind != "twin" and (trace is not None or pace != "virtual"):
         raise EnvironmentProblem(f"board {name!r} is of kind {loaded.kind!r}: trace and pace are for a twin")
+    if loaded.kind != "usb" and serial is not None:
+        raise EnvironmentProblem(f"board {name!r} is simulated: a serial number chooses among physical boards")
     if loaded.kind == "model":
         return _open_model(loaded, clock_ppm)
     if loaded.kind == "twin":
