@@ -365,6 +365,8 @@ async def bad_headers(dut: Any) -> None:
     driver, slave = await start(dut)
     good = read_request(0x100, 4, 0x55AA)
     damaged = [bytes([start_byte]) + good[1:] for start_byte in (0x01, 0xA4, 0xFF)]
+    # a wrong start byte with a check byte that fits it
+    damaged += [bytes([wrong]) + good[1:11] + bytes([good[11] ^ 0xA5 ^ wrong]) for wrong in (0x5A, 0xA4)]
     for position in range(12):
         for bit in (0, 5, 7):
             damage = bytearray(good)
