@@ -370,8 +370,8 @@ class WaveRTPin:
     def write_packet(self, data: bytes, *, last_bytes: int | None = None) -> int:
         """Put the next packet into its place and announce it (SetWritePacket); returns its number.
 
-        `data` is a whole packet; with `last_bytes` it is the last one, of which so many bytes count. As in Windows the data
-        are in the buffer before the miniport is asked. Raises DATA_LATE_ERROR if the engine is there already, then
+        `data` is a whole packet; with `last_bytes` it is the last one, of which so many bytes count. As in Windows the
+        data are in the buffer before the miniport is asked. Raises DATA_LATE_ERROR if the engine is there already, then
         `resynchronise` finds the next place, and DATA_OVERRUN if the packet in that place has not been moved yet.
         """
         output = self._rendering()
