@@ -110,7 +110,7 @@ def judge_loopback(
     difference_start, offset, first_bad_index = 0, 0.0, None
     first_ticks = _first_ticks(run, "capture", profile)
     if path == "digital":
-        comparison, where = _compare(played, captured, profile)
+        comparison, where = _compare(played, captured, profile, whole=not run.interrupted)
         if comparison is None or where is None:
             problems.append("the played signal was not found in the capture")
             figures["bit_exact"] = False
@@ -150,7 +150,8 @@ def judge_loopback(
     verdict = "interrupted" if run.interrupted else "failed" if problems else "passed"
     if run.interrupted:
         figures["bit_exact"] = None
-        headline = f"Interrupted after {captured.frames} captured frames; not judged."
+        so_far = f"; wrong so far: {'; '.join(problems)}" if problems else ""
+        headline = f"Interrupted after {captured.frames} captured frames; not judged{so_far}."
     elif problems:
         headline = f"Failed: {'; '.join(problems)}."
     elif path == "digital":
@@ -173,7 +174,7 @@ def judge_loopback(
         difference=difference,
         difference_start_frame=difference_start,
         difference_label="difference" if path == "digital" else "added",
-        first_bad_frame=first_bad_index if not run.interrupted else None,
+        first_bad_frame=first_bad_index,
         positions=_series(timing),
         events=timed_events(run, profile),
         notes=[f"Conversion of the file: {note}." for note in played.notes],
@@ -254,12 +255,16 @@ def _event_detail(record: EventRecord) -> str:
     return f"data {record.data0}, {record.data1}"
 
 
-def _compare(played: PcmAudio, captured: PcmAudio, profile: BoardProfile) -> tuple[Comparison | None, int | None]:
+def _compare(
+    played: PcmAudio, captured: PcmAudio, profile: BoardProfile, *, whole: bool
+) -> tuple[Comparison | None, int | None]:
+    """Comparison and place; of the whole recording, or only of what was captured of it."""
     alignment = align_exact(played.samples, captured.samples)
     if alignment is None:
         return None, None
+    count = played.frames if whole else max(0, captured.frames - alignment.offset_frames)
     comparison = compare_exact(
-        played.samples,
+        played.samples[:count],
         captured.samples,
         alignment.offset_frames,
         start_up_frames=profile.start_up_frames,

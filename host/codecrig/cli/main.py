@@ -85,8 +85,11 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """SIGTERM ends like Ctrl-C: streams stopped, files written."""
-    raise KeyboardInterrupt
+    """SIGTERM ends like Ctrl-C: streams stopped, files written. A run under way has its own way with Ctrl-C."""
+    if callable(signal.getsignal(signal.SIGINT)):
+        signal.raise_signal(signal.SIGINT)
+    else:  # started in the background of a shell, where Ctrl-C is ignored
+        raise KeyboardInterrupt
 
 
 def _usage(error: click.ClickException) -> str:

@@ -163,6 +163,18 @@ def test_interrupted_run_is_not_judged(codecrig: Run, tamper: Any) -> None:
     assert outcome.status == 130
     assert (outcome.result["verdict"], outcome.result["bit_exact"]) == ("interrupted", None)
     assert outcome.result["interrupted"] is True
+    # What was captured is right, and what was not is not called wrong.
+    assert outcome.result["first_bad_frame"] is None
+    assert outcome.result["bad_frames"] == 0 and outcome.result["problems"] == []
+
+
+def test_interruption_before_the_first_frame_leaves_its_files(codecrig: Run, tamper: Any, tmp_path: Path) -> None:
+    tamper(lambda run: dataclasses.replace(run, captured=b"", positions=[], events=[], interrupted=True))
+    for path in ("digital", "analog"):
+        outcome = codecrig("loopback", DATA / "music.wav", "--board", "model", "--path", path, "--out", path)
+        assert outcome.status == 130
+        assert outcome.result["frames_captured"] >= 0
+        assert {each.name for each in (tmp_path / path).iterdir()} == {"capture.wav", "report.html", "result.json"}
 
 
 def test_recorded_pattern_is_compared(codecrig: Run, monkeypatch: pytest.MonkeyPatch) -> None:
