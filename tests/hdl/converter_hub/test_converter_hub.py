@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import cocotb
-import pytest
 from bench import registers, reset, run_cocotb, start_clock
 from cocotb.triggers import FallingEdge
 
@@ -180,6 +179,5 @@ async def reset_in_flight(dut: Any) -> None:
     assert await hub.heard() == [0] * 8
 
 
-@pytest.mark.xdist_group("hdl")
 def test_converter_hub() -> None:
     run_cocotb("converter_hub", ["converter_hub.sv"], __file__)

@@ -3,7 +3,6 @@
 from typing import Any
 
 import cocotb
-import pytest
 from bench import registers, reset, run_cocotb, start_clock
 from cocotb.triggers import FallingEdge, RisingEdge
 
@@ -167,7 +166,6 @@ async def trigger(dut: Any) -> None:
         assert int(dut.trigger_out.value) == level
 
 
-@pytest.mark.xdist_group("hdl")
 def test_core_registers() -> None:
     run_cocotb(
         "core_registers",

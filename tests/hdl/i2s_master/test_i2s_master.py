@@ -4,7 +4,6 @@ import random
 from typing import Any
 
 import cocotb
-import pytest
 from bench import reset, run_cocotb, start_clock
 from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge
 from codec import MASK, Codec, Frame, check_edges
@@ -153,6 +152,5 @@ async def stopped_in_flight(dut: Any, by: str) -> None:
             assert int(dut.frame_tick.value) == (clock == FRAME_CLOCKS - 1), f"tick at clock {clock}"
 
 
-@pytest.mark.xdist_group("hdl")
 def test_i2s_master() -> None:
     run_cocotb("i2s_master", ["i2s_master.sv"], __file__)

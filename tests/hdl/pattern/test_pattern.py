@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import cocotb
-import pytest
 from bench import registers, reset, run_cocotb, start_clock
 from cocotb.triggers import ClockCycles, FallingEdge
 
@@ -190,6 +189,5 @@ async def restart_and_switch(dut: Any) -> None:
     assert not await render(dut, (0, 1))
 
 
-@pytest.mark.xdist_group("hdl")
 def test_pattern() -> None:
     run_cocotb("pattern", ["pattern.sv"], __file__)

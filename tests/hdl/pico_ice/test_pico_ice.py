@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import cocotb
-import pytest
 from bench import REPOSITORY, RTL, SpiMaster, registers, run_cocotb, start_clock
 from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge, Timer
 
@@ -72,7 +71,6 @@ def test_adc_data_has_no_pullup() -> None:
     assert [no_pullup for port, _, no_pullup in pin_file() if port == "adc_sdout"] == [True]
 
 
-@pytest.mark.xdist_group("hdl")
 def test_pico_ice() -> None:
     rtl = sorted(path.name for path in RTL.glob("*.sv"))
     run_cocotb("pico_ice", [*rtl, MODELS, TOP], __file__, {"BUILD": BUILD})

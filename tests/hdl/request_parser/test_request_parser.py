@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import cocotb
-import pytest
 from bench import (
     Reply,
     decode_reply,
@@ -480,6 +479,5 @@ async def cut_short(dut: Any, by: str) -> None:
     await expect_works(driver, slave)
 
 
-@pytest.mark.xdist_group("hdl")
 def test_request_parser() -> None:
     run_cocotb("request_parser", ["request_parser.sv"], __file__)

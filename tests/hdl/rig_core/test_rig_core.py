@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import cocotb
-import pytest
 from bench import (
     CLOCK_PS,
     RTL,
@@ -433,7 +432,6 @@ async def unknown_registers_read_zero(dut: Any) -> None:
     assert decode_reply(await rig.exchange_raw(read_request(missing, 4))).status == Status.OK
 
 
-@pytest.mark.xdist_group("hdl")
 def test_rig_core() -> None:
     run_cocotb(
         "rig_core", sorted(path.name for path in RTL.glob("*.sv")), __file__, {"STREAMS": STREAMS, "BUILD": BUILD}

@@ -7,7 +7,6 @@ import random
 from typing import Any
 
 import cocotb
-import pytest
 from bench import CLOCK_PS, SCK_PS, SpiMaster, random_bytes, reset, run_cocotb, start_clock
 from cocotb.triggers import FallingEdge, RisingEdge, Timer
 
@@ -169,6 +168,5 @@ async def reset_in_flight(dut: Any) -> None:
         await master.deselect()
 
 
-@pytest.mark.xdist_group("hdl")
 def test_spi_bridge() -> None:
     run_cocotb("spi_bridge", ["level_synchroniser.sv", "spi_byte_crossing.sv", "spi_bridge.sv"], __file__)
