@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+
 from codecrig.board.profile import BoardProfile, find_profile, load_profile
 from codecrig.cli.main import run
 from codecrig.wave import PcmAudio, read_wave, write_wave

@@ -1,4 +1,4 @@
-"""Helpers for the command line's own tests."""
+"""What the command line's own tests share."""
 
 import json
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from codecrig.cli.main import run
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+
 from codecrig import client
 from codecrig.board import find_profile, load_profile
 from codecrig.cli.judging import _starts_apart

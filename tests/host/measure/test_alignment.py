@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from codecrig.measure import align_exact, find_delay
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from codecrig.measure import Comparison, Defect, align_exact, compare_exact
 
 LEAD_IN = 100

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from codecrig.measure import compare_exact
 from codecrig.measure.pattern import find_ramp, ramp
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from codecrig.measure import PositionSample, fit_positions
 from codecrig.measure.position import NotEnoughPoints
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from codecrig.measure import analyse_tone, compare_analog, level_dbfs, spectrum_dbfs
 
 RATE = 48_000

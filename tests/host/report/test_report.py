@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+
 from codecrig.measure import PositionSample, fit_positions
 from codecrig.report import Figure, PositionSeries, Report, RunReport, TimedEvent, render_report
 from codecrig.report.pictures import LEFT, PLOT, Lane, Line, Mark, chart, spectrum, timeline, waveform

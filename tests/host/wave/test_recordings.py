@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from codecrig.wave import read_wave
 
 DATA = Path(__file__).parents[2] / "data"

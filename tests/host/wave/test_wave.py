@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+
 from codecrig.wave import PcmAudio, WaveError, pack_samples, read_wave, unpack_samples, write_wave
 
 RATES = (48_000,)
