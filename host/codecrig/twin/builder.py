@@ -321,6 +321,7 @@ def _model_defines(model: Path, trace: bool) -> list[str]:
         "void Vrig___024root___eval_triggers_vec__act(",
         "void Vrig___024root___eval_nba(",
         "__Vtrigprevexpr___TOP__clk__0",
+        "__Vtrigprevexpr___TOP__spi_sck__0",
         "VlUnpacked<QData/*63:0*/, 1> __VactTriggered;",
         "VlUnpacked<QData/*63:0*/, 1> __VnbaTriggered;",
     )

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from codecrig.twin import BuildError, builder
 
 ROOT = Path(__file__).resolve().parents[3]

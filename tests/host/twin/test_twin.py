@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from codecrig.twin import TwinControl, TwinControlError, TwinError, TwinProcess
 from streams import FRAME_TICKS, round_trip
 from usbip_client import BRIDGE, FPGA, READ, WAIT, WRITE, UsbipClient
+
+from codecrig.twin import TwinControl, TwinControlError, TwinError, TwinProcess
 
 TICKS_PER_SECOND = 12_288_000
 PIPE, OVERFLOW, NO_DEVICE_GONE, RESET = -32, -75, -108, -104

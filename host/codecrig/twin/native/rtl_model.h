@@ -1,10 +1,11 @@
 // rig_core as Verilator made it, with two ways to evaluate it. Included by hardware.cpp only, in one translation unit with the
 // generated code, so that the compiler can inline the inner loop.
 //
-// Plain: eval(), as the Verilator manual says. Fast: computes the clock triggers and runs the sequential logic once. That leaves
-// out (1) the input-combinational logic when only a clock moved and (2) the second pass that logic clocked by generated clocks
-// would need. Both are safe here: every clock of rig_core is an input pin, and `input_changed` asks for (1). It relies on names inside
-// the generated code, so builder.py looks for them and chooses the plain way (TWIN_FAST_EVAL 0) if one is missing.
+// Plain: eval(), as the Verilator manual says. Fast: sets the triggers of the one clock edge that we know has come (learnt from the
+// model itself at start) and runs the sequential logic once. That leaves out (1) finding the triggers, (2) the input-combinational
+// logic when only a clock moved and (3) the second pass that logic on generated clocks would need. It is safe here: every clock of
+// rig_core is an input pin, and `input_changed` asks for (2). It relies on names inside the generated code, so builder.py looks for
+// them and chooses the plain way (TWIN_FAST_EVAL 0) if one is missing; `--self-check` compares the two.
 #ifndef CODECRIG_TWIN_RTL_MODEL_H
 #define CODECRIG_TWIN_RTL_MODEL_H
 
@@ -46,6 +47,11 @@ class RtlModel {
     }
     pins().rst = 0;
     top_->eval();
+#if TWIN_FAST_EVAL
+    clock_rise_ = triggers(pins().clk, pins().__Vtrigprevexpr___TOP__clk__0, true);
+    serial_rise_ = triggers(pins().spi_sck, pins().__Vtrigprevexpr___TOP__spi_sck__0, true);
+    serial_fall_ = triggers(pins().spi_sck, pins().__Vtrigprevexpr___TOP__spi_sck__0, false);
+#endif
     dump(0);
   }
   ~RtlModel() {
@@ -64,23 +70,22 @@ class RtlModel {
   void clock_rises(uint64_t units) {
     pins().clk = 1;
 #if TWIN_FAST_EVAL
-    pins().__Vtrigprevexpr___TOP__clk__0 = 0;
-    fast();
+    fast(clock_rise_);
+    dump(units);
+    pins().clk = 0;
 #else
     top_->eval();
-#endif
     dump(units);
-#if !TWIN_FAST_EVAL || TWIN_TRACE
     pins().clk = 0;
     top_->eval();
-    dump(units + 62);
 #endif
+    dump(units + 62);
   }
 
   void serial_clock(bool level, uint64_t units) {
     pins().spi_sck = level;
 #if TWIN_FAST_EVAL
-    fast();
+    fast(level ? serial_rise_ : serial_fall_);
 #else
     top_->eval();
 #endif
@@ -91,13 +96,32 @@ class RtlModel {
 
   // Evaluates at once after an input other than a clock moved.
   void settle(uint64_t units) {
+#if TWIN_FAST_EVAL
+    // The fast way does not keep account of clock levels, and this is no clock edge.
+    pins().__Vtrigprevexpr___TOP__clk__0 = pins().clk;
+    pins().__Vtrigprevexpr___TOP__spi_sck__0 = pins().spi_sck;
+#endif
     top_->eval();
     dump(units);
   }
 
  private:
 #if TWIN_FAST_EVAL
-  void fast() {
+  // The triggers that an edge of this clock to `level` sets.
+  uint64_t triggers(CData& pin, CData& previous, bool level) {
+    Vrig___024root* const root = top_->rootp;
+    const CData before = pin;
+    Vrig___024root___eval_triggers_vec__act(root);
+    pin = level;
+    previous = !level;
+    Vrig___024root___eval_triggers_vec__act(root);
+    const uint64_t found = root->__VactTriggered[0];
+    pin = before;
+    Vrig___024root___eval_triggers_vec__act(root);
+    return found;
+  }
+
+  void fast(uint64_t triggers) {
     Vrig___024root* const root = top_->rootp;
 #if TWIN_HAVE_ICO
     if (input_changed_) {
@@ -106,8 +130,7 @@ class RtlModel {
       input_changed_ = false;
     }
 #endif
-    Vrig___024root___eval_triggers_vec__act(root);
-    root->__VnbaTriggered[0] = root->__VactTriggered[0];
+    root->__VnbaTriggered[0] = triggers;
     Vrig___024root___eval_nba(root);
     root->__VnbaTriggered[0] = 0;
   }
@@ -132,6 +155,9 @@ class RtlModel {
   bool dumped_ = false;
 #endif
   bool input_changed_ = true;
+#if TWIN_FAST_EVAL
+  uint64_t clock_rise_ = 0, serial_rise_ = 0, serial_fall_ = 0;
+#endif
 };
 
 }  // namespace twin
