@@ -240,7 +240,10 @@ def list_boards() -> list[BoardListing]:
 
 
 def _listing(device: UsbDevice, name: str, description: str, file: Path | None) -> BoardListing:
-    detail = f"{device.text}: {device.problem}" if device.problem else device.text
+    from codecrig.link import usb
+
+    console = usb.console_port(device)
+    detail = device.text + (f", console {console}" if console else "") + (f": {device.problem}" if device.problem else "")
     snippet = "" if file else _snippet(device)
     return BoardListing(name, "usb", description, device.serial, not device.problem, detail, file, snippet)
 

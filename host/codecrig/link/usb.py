@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import serial.tools.list_ports
 import usb.core
 import usb.util
 
@@ -134,6 +135,16 @@ def list_devices(backend: Any = None) -> list[UsbDevice]:
             found.append(_describe(device))
             usb.util.dispose_resources(device)
     return found
+
+
+def console_port(device: UsbDevice) -> str | None:
+    """Serial port of the board's console (e.g. /dev/ttyACM0), None where the system shows none.
+
+    A board without a serial number is not looked up: its port could be another board's.
+    """
+    wanted = (device.vendor_id, device.product_id, device.serial)
+    ports = [port for port in serial.tools.list_ports.comports() if (port.vid, port.pid, port.serial_number) == wanted]
+    return str(ports[0].device) if device.serial and ports else None
 
 
 class UsbLink(Link):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from serial.tools.list_ports_common import ListPortInfo
 from codecrig.board import Board, BoardError, EnvironmentProblem, list_boards, load_profile, open_board
 from codecrig.link import LinkError, usb
 from codecrig.link.usb import UsbDevice
@@ -74,6 +75,19 @@ def test_list_shows_simulated_and_physical_boards(bus: None) -> None:
     assert listings["pico-ice", "AAA"].available
     denied = listings["pico-ice", "BBB"]
     assert not denied.available and "next step: udev" in denied.detail
+
+
+def test_list_names_the_console_of_a_board_and_of_no_other(bus: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def port(path: str, serial_number: str | None) -> ListPortInfo:
+        info = ListPortInfo(path)
+        info.vid, info.pid, info.serial_number = 0x1209, 0x0001, serial_number
+        return info
+
+    ports = [port("/dev/ttyACM0", None), port("/dev/ttyACM1", "AAA"), port("/dev/ttyACM2", "ZZZ")]
+    monkeypatch.setattr(usb.serial.tools.list_ports, "comports", lambda: ports)
+    details = {listing.serial: listing.detail for listing in list_boards() if listing.serial}
+    assert details["AAA"] == "usb 1209:0001 bus 1 address 4, console /dev/ttyACM1"
+    assert "console" not in details["BBB"] + details["CCC"]
 
 
 def test_an_unknown_board_comes_with_a_profile_ready_to_use(bus: None, tmp_path: Path) -> None:
