@@ -2,7 +2,7 @@
 
 import random
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -153,6 +153,11 @@ class RingBench:
 
     def waiting(self) -> bool:
         return bool(self.dut.events_waiting.value == 1)
+
+
+async def delayed(dut: Any, clocks: int, action: Coroutine[Any, Any, int]) -> int:
+    await ClockCycles(dut.clk, clocks)
+    return await action
 
 
 @cocotb.test()
@@ -379,6 +384,33 @@ async def reset_in_flight(dut: Any) -> None:
             assert await bench.causes(stream) == 0
             assert await bench.bus.read(bench.register(stream, False)) == 0
         assert not bench.waiting()
+
+
+@cocotb.test()
+async def host_and_event_on_the_same_word(dut: Any) -> None:
+    """A clear or an enable at each clock around an event of the same stream: neither undoes the other."""
+    bench = RingBench(dut)
+    await bench.start()
+    for enabled in (0, DESCRIPTOR):
+        for offset in range(24):
+            await bench.enable(1, enabled)
+            await bench.clear(1, 0xF)
+            await bench.stream_event(1, 1, (0, 0, 0, 0))
+            await ClockCycles(dut.clk, 12)
+            assert await bench.causes(1) == UNDERRUN
+            event = cocotb.start_soon(delayed(dut, 10, bench.stream_event(1, 0, (0, 0, 0, 0))))
+            await ClockCycles(dut.clk, offset + 1)
+            await bench.clear(1, UNDERRUN)
+            await event
+            await ClockCycles(dut.clk, 12)
+            assert await bench.causes(1) == DESCRIPTOR, f"clear, offset {offset}"
+            event = cocotb.start_soon(delayed(dut, 10, bench.stream_event(1, 3, (0, 0, 0, 0))))
+            await ClockCycles(dut.clk, offset + 1)
+            await bench.enable(1, enabled | OVERRUN)
+            await event
+            await ClockCycles(dut.clk, 12)
+            assert await bench.causes(1) == DESCRIPTOR | FAULT, f"enable, offset {offset}"
+            assert await bench.bus.read(bench.register(1, False)) == enabled | OVERRUN
 
 
 @cocotb.test()

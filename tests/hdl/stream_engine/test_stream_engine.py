@@ -433,6 +433,22 @@ async def faults(dut: Any) -> None:
 
 
 @cocotb.test()
+async def every_address_and_length_bit(dut: Any) -> None:
+    """Each single bit that lies beyond memory is seen, in the address and in the length."""
+    bench = EngineBench(dut)
+    await bench.start()
+    beyond = [Descriptor(1 << bit, 4) for bit in range(17, 32)] + [Descriptor(0, 1 << bit) for bit in range(18, 32)]
+    for bad in beyond:
+        await bench.load([StreamSetup(0, False, 2, 2, 0x1_0000, (bad,))])
+        await bench.write(0, CONTROL, RUN)
+        await bench.clocks(60)
+        assert await bench.read(0, STATUS) == FAULTED | RUN, f"{bad} was accepted"
+        await bench.set_state(0, STOP)
+    events = [(event.cause, event.data) for event in (await bench.log()).events]
+    assert events == [(FAULT, (0, OUTSIDE_MEMORY, 0, 0))] * len(beyond)
+
+
+@cocotb.test()
 async def whole_memory_as_one_descriptor(dut: Any) -> None:
     """A descriptor of all 128 KiB is accepted."""
     bench = EngineBench(dut)
