@@ -484,11 +484,17 @@ def test_quit_is_an_orderly_end(start: Callable[..., TwinProcess]) -> None:
 
 
 def test_killed_twin_is_reported_with_its_log(rig: Any) -> None:
-    now = rig.client.board_time()
-    rig.client.submit(1, data=bytes(64))
+    # In the middle of a WAIT of a minute of board time, with its reply asked for.
+    deadline_ticks = rig.client.board_time() + 60 * TICKS_PER_SECOND
+    header = struct.pack("<BBHIHB", 0xA5, WAIT, 1, deadline_ticks & 0xFFFFFFFF, 0, 0)
+    check = 0xFF
+    for byte in header:
+        check ^= byte
+    assert rig.client.transfer(1, data=header + bytes([check]) + bytes(52)).status == 0
+    rig.client.submit(1, length=64)
     os.kill(rig.process._process.pid, signal.SIGKILL)
-    with pytest.raises((ConnectionError, OSError)):
-        rig.client.wait_until(now + TICKS_PER_SECOND)
+    with pytest.raises(ConnectionError):
+        rig.client.completion()
     deadline = time.monotonic() + 5
     while rig.process.alive() and time.monotonic() < deadline:
         time.sleep(0.01)
