@@ -40,7 +40,8 @@ def main() -> int:
     tops = [path for path in sorted((HDL / "rtl").glob("*.sv")) if path != package] + sorted((HDL / "top").glob("*.sv"))
     failed = []
     for top in tops:
-        command = [binary, "--lint-only", "-Wall", "--quiet", "-y", str(HDL / "rtl"), "--top-module", top.stem, str(package)]
+        command = [binary, "--lint-only", "-Wall", "--quiet", "-y", str(HDL / "rtl"), "--top-module", top.stem]
+        command.append(str(package))
         if top.parent.name == "top" and VENDOR_CELLS.exists():
             command.append(str(VENDOR_CELLS))
         if subprocess.run([*command, str(top)], env=environment).returncode:

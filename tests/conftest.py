@@ -7,17 +7,19 @@ compiler) skip with the tool's name; with `--no-skips`, as CI runs it, a skip fa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
+import pluggy
 import pytest
 
-from codecrig.board import Board, EnvironmentProblem, open_board
+from codecrig.board import Board, open_board
+from codecrig.twin import MissingTool
 
 DEFAULT_BOARDS = ["model", "twin"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--board", action="append", metavar="NAME", help="board for tests that use one (default: model, twin)")
+    parser.addoption("--board", action="append", metavar="NAME", help="where to run: default model and twin")
     parser.addoption("--no-skips", action="store_true", help="a skipped test fails the run")
 
 
@@ -30,12 +32,26 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture
 def board(board_name: str) -> Iterator[Board]:
     """An open board, freshly started, closed (streams stopped) after the test."""
-    try:
-        opened = open_board(board_name)
-    except EnvironmentProblem as problem:
-        pytest.skip(str(problem))
-    with opened:
+    with open_board(board_name) as opened:
         yield opened
+
+
+def skip_without_tool(outcome: pluggy.Result[object]) -> None:
+    """Turns "this machine lacks a tool" into a skip that names it; every other failure stays one."""
+    if outcome.excinfo and issubclass(outcome.excinfo[0], MissingTool):
+        outcome.force_exception(pytest.skip.Exception(str(outcome.excinfo[1])))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_fixture_setup() -> Generator[None, pluggy.Result[object], None]:
+    outcome = yield
+    skip_without_tool(outcome)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_pyfunc_call() -> Generator[None, pluggy.Result[object], None]:
+    outcome = yield
+    skip_without_tool(outcome)
 
 
 class SkipGuard:

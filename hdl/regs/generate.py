@@ -184,22 +184,25 @@ def _markdown_registers(group: Group) -> Iterator[str]:
 
 
 def markdown(description: Description) -> str:
-    lines = ["# Registers", "", f"<!-- {NOTE} -->", "", "All addresses are byte addresses; all words are little-endian.", ""]
-    lines += ["## Codes", ""]
+    lines = ["# Registers", "", f"<!-- {NOTE} -->", ""]
+    lines += ["All addresses are byte addresses; all words are little-endian.", "", "## Codes", ""]
     for name, members in description.enums:
         lines += [f"### {name}", "", "| Value | Name | Meaning |", "| --- | --- | --- |"]
         lines += [f"| 0x{value:02X} | {member} | {desc} |" for member, value, desc in members]
         lines.append("")
     lines += ["## Structures", ""]
     for group in description.structures:
-        lines += [f"### {group.name.lower()} ({group.stride} bytes)", "", group.desc, "", "| Byte | Bits | Field |", "| --- | --- | --- |"]
+        lines += [f"### {group.name.lower()} ({group.stride} bytes)", "", group.desc, ""]
+        lines += ["| Byte | Bits | Field |", "| --- | --- | --- |"]
         for register in group.registers:
             for item in register.fields:
                 lines.append(f"| {register.address + item.lsb // 8} | {item.width} | {item.name} |")
         lines.append("")
     lines += ["## Address map", "", "| Base | Bytes | Name | Content |", "| --- | --- | --- | --- |"]
     for group in description.groups:
-        size = f"{group.count} x 0x{group.stride:X}" if group.registers and group.stride else (f"0x{group.stride:X}" if group.stride else "")
+        size = f"0x{group.stride:X}" if group.stride else ""
+        if group.registers and group.stride:
+            size = f"{group.count} x {size}"
         lines.append(f"| 0x{group.base:08X} | {size} | {group.name} | {group.desc} |")
     lines.append("")
     for group in description.groups:

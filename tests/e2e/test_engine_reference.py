@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+
 from codecrig.board import Board, EventRecord, Snapshot, stream_register
 from codecrig.board.events import decode_record
 from codecrig.link import Request

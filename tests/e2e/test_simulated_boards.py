@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from codecrig.board import Board, EventRecord, EventsLost, open_board, stream_register
 from codecrig.link import LinkError, Reply, Request
 from codecrig.link import registers as regs

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+
 from codecrig.board import Board, BoardSystem, EventRecord
 from codecrig.client import StreamRun, loopback, play, record
 from codecrig.link import registers as regs

@@ -10,6 +10,7 @@ import random
 from collections.abc import Iterator
 
 import pytest
+
 from codecrig.board import Board, EnvironmentProblem, open_board
 from codecrig.link import LinkError, Reply, Request, wire
 from codecrig.link import registers as regs

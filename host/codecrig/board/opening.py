@@ -243,7 +243,9 @@ def _listing(device: UsbDevice, name: str, description: str, file: Path | None) 
     from codecrig.link import usb
 
     console = usb.console_port(device)
-    detail = device.text + (f", console {console}" if console else "") + (f": {device.problem}" if device.problem else "")
+    detail = f"{device.text}, console {console}" if console else device.text
+    if device.problem:
+        detail += f": {device.problem}"
     snippet = "" if file else _snippet(device)
     return BoardListing(name, "usb", description, device.serial, not device.problem, detail, file, snippet)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from codecrig.board import Bench, BenchMissing, BoardError, TwinBench
 from codecrig.board.bench import CAPABILITIES
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import struct
 
 import pytest
+from fake_board import EXCHANGE_TICKS, FakeBoardLink, fake_profile, open_fake
+
 from codecrig.board import Board, BoardError, BoardSystem, describe_address, stream_register
 from codecrig.link import LinkError, Request, Status
 from codecrig.link import registers as regs
 from codecrig.link.registers import Cause, StreamState
 from codecrig.portcls import KEvent
-from fake_board import EXCHANGE_TICKS, FakeBoardLink, fake_profile, open_fake
 
 STOPS = [stream_register(stream, regs.STREAM_CONTROL) for stream in range(2)]
 

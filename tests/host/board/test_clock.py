@@ -5,12 +5,13 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-from codecrig.board import ClockPoint, fit_points
-from codecrig.board.clock import join_time
-from codecrig.link import registers as regs
 from fake_board import FakeBoardLink, open_fake
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+
+from codecrig.board import ClockPoint, fit_points
+from codecrig.board.clock import join_time
+from codecrig.link import registers as regs
 
 near_wrap = st.builds(lambda high, low: (high << 32) + low, st.integers(1, 1 << 20), st.integers(-(1 << 20), 1 << 20))
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from fake_board import EXCHANGE_TICKS, FakeBoardLink, open_fake
+
 from codecrig.board import Board, BoardError, EventRecord, EventsLost
 from codecrig.link import registers as regs
 from codecrig.link.registers import Cause
-from fake_board import EXCHANGE_TICKS, FakeBoardLink, open_fake
 
 STREAM0_CAUSE = regs.STREAM_BASE + regs.STREAM_EVENT_CAUSE
 STREAM1_CAUSE = STREAM0_CAUSE + regs.STREAM_STRIDE

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fake_board import FakeBoardLink, fake_profile
 from serial.tools.list_ports_common import ListPortInfo
+
 from codecrig.board import Board, BoardError, EnvironmentProblem, list_boards, load_profile, open_board
 from codecrig.link import LinkError, usb
 from codecrig.link.usb import UsbDevice
-from fake_board import FakeBoardLink, fake_profile
 
 
 def test_the_model_opens_by_name() -> None:

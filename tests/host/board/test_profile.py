@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+
 from codecrig.board import EnvironmentProblem, ProfileError, find_profile, load_profile
 from codecrig.board.profile import profile_files
 

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 import usb.core
+from usbip_server import PretendedDevice, UsbipServer
+
 from codecrig.link import LinkError, Reply, Request, wire
 from codecrig.link import usb as link_usb
 from codecrig.link.registers import AUDIO_MEMORY_BYTES, Status
 from codecrig.link.usb import DeviceNotFound, UsbLink, list_devices, udev_rule
 from codecrig.link.usbip import UsbipBackend
-from usbip_server import PretendedDevice, UsbipServer
 
 
 def open_link(server: UsbipServer, **changes: Any) -> UsbLink:

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import usb.core
 import usb.util
+from usbip_server import UsbipServer
+
 from codecrig.link import Request, wire
 from codecrig.link.usbip import UsbipBackend, UsbipConnection, list_exported
-from usbip_server import UsbipServer
 
 
 @pytest.fixture

@@ -7,10 +7,11 @@ from operator import xor
 
 import pytest
 from byte_board import ByteBoard
-from codecrig.link import LinkError, Reply, Request, wire
-from codecrig.link.registers import AUDIO_MEMORY_BYTES, FPGA_ID, Operation, Status
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from codecrig.link import LinkError, Reply, Request, wire
+from codecrig.link.registers import AUDIO_MEMORY_BYTES, FPGA_ID, Operation, Status
 
 
 def exchange(board: ByteBoard, requests: list[Request], portion_bytes: int = 1 << 20, sequence: int = 0) -> list[Reply]:

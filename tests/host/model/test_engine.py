@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from codecrig.link import registers as regs
 from codecrig.link.registers import Cause, FaultReason, InputSelect, PatternKind, StreamState
 from codecrig.model import BoardModel, CodecSettings, PatternSequence
 from codecrig.model.engine import decode_samples, encode_samples
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 RENDER, CAPTURE = 0, 1
 RENDER_RING, CAPTURE_RING = 0x1F000, 0x1F800

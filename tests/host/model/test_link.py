@@ -4,6 +4,7 @@ import base64
 
 import numpy as np
 import pytest
+
 from codecrig.link import LinkError, Request
 from codecrig.link import registers as regs
 from codecrig.link.model import BYTE_TICKS, TRANSFER_TICKS, ModelLink

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+
 from codecrig.board import Board, BoardError, open_board
 from codecrig.client import loopback, play, record
 from codecrig.link import LinkError, Reply, Request

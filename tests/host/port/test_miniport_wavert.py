@@ -4,6 +4,7 @@ import struct
 from collections.abc import Iterator
 
 import pytest
+
 from codecrig.board import Board, BoardSystem, open_board
 from codecrig.link import registers as regs
 from codecrig.miniport import MiniportWaveRT

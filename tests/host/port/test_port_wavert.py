@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+
 from codecrig.port import PortWaveRT
 from codecrig.port.pages import PageAllocator
 from codecrig.portcls import (

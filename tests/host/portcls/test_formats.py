@@ -4,9 +4,10 @@ import struct
 from uuid import UUID
 
 import pytest
-from codecrig.portcls import WAVEFORMATEX, WAVEFORMATEXTENSIBLE, Format, FormatError
 from hypothesis import given
 from hypothesis import strategies as st
+
+from codecrig.portcls import WAVEFORMATEX, WAVEFORMATEXTENSIBLE, Format, FormatError
 
 PCM_BYTES = bytes.fromhex("0100000000001000800000aa00389b71")
 

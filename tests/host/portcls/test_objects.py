@@ -1,9 +1,10 @@
 """Reference counts, interface look-up, events, status values, views of memory."""
 
 import pytest
-from codecrig.portcls import NTSTATUS, IUnknown, KEvent, MemoryView, NtStatusError, PieceView, join_pieces
 from hypothesis import given
 from hypothesis import strategies as st
+
+from codecrig.portcls import NTSTATUS, IUnknown, KEvent, MemoryView, NtStatusError, PieceView, join_pieces
 
 
 class OneInterface(IUnknown):
