@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from codecrig.board import Board, EnvironmentProblem, open_board
+from codecrig.board import Board, open_board
 from codecrig.link import LinkError, Reply, Request, wire
 from codecrig.link import registers as regs
 from codecrig.link.registers import Operation, Status
@@ -25,17 +25,7 @@ SEQUENCE = 0xBEEF
 
 @pytest.fixture(scope="module")
 def twin() -> Iterator[Board]:
-    from codecrig.twin import BuildError
-
-    try:
-        board = open_board("twin")
-    except EnvironmentProblem as problem:
-        pytest.skip(str(problem))
-    except BuildError as problem:
-        if "Fix:" in str(problem):  # names the missing tool
-            pytest.skip(str(problem))
-        raise
-    with board:
+    with open_board("twin") as board:
         yield board
 
 

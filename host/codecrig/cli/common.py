@@ -32,6 +32,7 @@ from codecrig.board import (
     open_board,
 )
 from codecrig.link import LinkError
+from codecrig.twin import BuildError, MissingTool, TwinControlError, TwinError
 from codecrig.wave import WaveError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -55,26 +56,17 @@ class ExitStatus(IntEnum):
     @staticmethod
     def known(error: Exception) -> bool:
         """True for errors whose message is written for the user."""
-        known = (WaveError, EnvironmentProblem, BoardError, LinkError, OSError)
-        return isinstance(error, known) or type(error).__name__ in ("BuildError", "TwinError", "TwinControlError")
+        known = (WaveError, EnvironmentProblem, BoardError, LinkError, OSError, BuildError, TwinError, TwinControlError)
+        return isinstance(error, known)
 
     @classmethod
     def of(cls, error: Exception) -> ExitStatus:
         """The status that an error ends with."""
         if isinstance(error, WaveError):
             return cls.USAGE
-        if _is_build_error(error):
+        if isinstance(error, BuildError) and not isinstance(error, MissingTool):
             return cls.BUILD_FAILED
         return cls.ENVIRONMENT
-
-
-def _is_build_error(error: BaseException | None) -> bool:
-    """By name along the chain of causes: the twin's builder is imported by those who use it only."""
-    while error is not None:
-        if type(error).__name__ == "BuildError":
-            return True
-        error = error.__cause__
-    return False
 
 
 @dataclass

@@ -6,8 +6,17 @@ faults, counters). Nothing here speaks the wire format or USB: that is the link'
 
 from __future__ import annotations
 
-from codecrig.twin.builder import BuildError, build
+from codecrig.twin.builder import BuildError, MissingTool, build
 from codecrig.twin.control import TwinControl, TwinControlError
 from codecrig.twin.process import CodecSettings, TwinError, TwinProcess
 
-__all__ = ["BuildError", "CodecSettings", "TwinControl", "TwinControlError", "TwinError", "TwinProcess", "build"]
+__all__ = [
+    "BuildError",
+    "CodecSettings",
+    "MissingTool",
+    "TwinControl",
+    "TwinControlError",
+    "TwinError",
+    "TwinProcess",
+    "build",
+]

@@ -84,12 +84,29 @@ def test_wrong_key_and_value_in_a_profile(codecrig: Run, tmp_path: Path) -> None
             assert part in outcome.message
 
 
-def test_no_compiler_ends_as_a_build_that_failed(codecrig: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_compiler_is_a_problem_of_the_environment(codecrig: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
     outcome = codecrig("info", "--board", "twin")
-    assert outcome.status == 4
+    assert outcome.status == 3
     assert "no-such-compiler" in outcome.message
     assert "sudo apt" in outcome.message
+
+
+def test_a_twin_that_does_not_compile_is_a_failed_build(
+    codecrig: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    compiler = tmp_path / "broken-g++"
+    compiler.write_text("""#!/bin/sh
+case "$*" in *--version*) echo "broken-g++ 1.0"; exit;; *-E*) exec g++ "$@";; esac
+echo "some.cpp:1: error: no day for compiling" >&2
+exit 1
+""")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    outcome = codecrig("info", "--board", "twin")
+    assert outcome.status == 4
+    assert "error: no day for compiling" in outcome.message
+    assert ".log" in outcome.message
 
 
 @pytest.mark.parametrize(

