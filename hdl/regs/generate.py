@@ -17,7 +17,7 @@ from systemrdl.rdltypes.user_enum import UserEnum
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SOURCE = Path(__file__).with_name("codecrig.rdl")
-STRUCTURES = ["request_header", "event_record", "descriptor"]
+STRUCTURES = ["request_header", "event_record", "descriptor", "midi_record"]
 NOTE = "Generated from hdl/regs/codecrig.rdl by hdl/regs/generate.py. Do not edit."
 
 
@@ -73,7 +73,8 @@ def _block_groups(block: AddrmapNode, name: str, base: int) -> Iterator[Group]:
         elif isinstance(child, RegfileNode):
             start = base + child.raw_address_offset
             registers = [_register(reg, 0) for reg in child.children() if isinstance(reg, RegNode)]
-            yield Group(child.inst_name, start, _desc(child), registers, child.array_dimensions[0], child.array_stride)
+            count, stride = (child.array_dimensions[0], child.array_stride) if child.is_array else (1, 0)
+            yield Group(child.inst_name, start, _desc(child), registers, count, stride)
         elif isinstance(child, MemNode):
             yield Group(child.inst_name, base + child.raw_address_offset, _desc(child), [], 1, child.size)
 
