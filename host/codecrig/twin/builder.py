@@ -320,7 +320,10 @@ def _verilate(run: _Runner, root: Path, tools: _Tools, model: Path, trace: bool)
 
 
 def _model_defines(model: Path, trace: bool) -> list[str]:
-    """Chooses the fast way to evaluate if the generated code has the names that it needs (see native/rtl_model.h)."""
+    """Chooses the fast way to evaluate if the generated code has the names that it needs (see native/rtl_model.h).
+
+    Not for a trace: Verilator dumps changes only after its own eval().
+    """
     text = "".join(path.read_text(encoding="utf-8") for path in sorted(model.glob("Vrig___024root*")))
     needed = (
         "void Vrig___024root___eval_triggers_vec__act(",
@@ -330,7 +333,7 @@ def _model_defines(model: Path, trace: bool) -> list[str]:
         "VlUnpacked<QData/*63:0*/, 1> __VactTriggered;",
         "VlUnpacked<QData/*63:0*/, 1> __VnbaTriggered;",
     )
-    fast = all(name in text for name in needed)
+    fast = not trace and all(name in text for name in needed)
     input_logic = "void Vrig___024root___eval_ico(" in text
     if input_logic and "VlUnpacked<QData/*63:0*/, 1> __VicoTriggered;" not in text:
         fast = False
