@@ -184,6 +184,15 @@ def test_record_writes_what_it_says(codecrig: Codecrig) -> None:
     assert np.array_equal((samples >> 8).ravel(), samples[0, 0] // 256 + np.arange(24_000))
 
 
+def test_one_direction_leaves_its_results_in_the_folder(codecrig: Codecrig, tmp_path: Path) -> None:
+    sound(tmp_path / "a.wav", 4_800)
+    assert codecrig("play", "a.wav", "--out", "played")["frames_played"] == 4_800
+    assert codecrig("record", "b.wav", "--seconds", "0.1", "--out", "recorded")["frames_captured"] >= 4_800
+    for folder, title in (("played", "a.wav played"), ("recorded", "b.wav recorded")):
+        assert title in (tmp_path / folder / "report.html").read_text()
+        assert sorted(path.name for path in (tmp_path / folder).iterdir()) == ["report.html", "result.json"]
+
+
 def test_demo_makes_its_report(codecrig: Codecrig, tmp_path: Path) -> None:
     result = codecrig("demo", "--out", "demo")
     assert result["exit_status"] == 0

@@ -19,6 +19,7 @@ from rich.markup import escape
 from codecrig.board.errors import ProfileError
 from codecrig.board.profile import load_profile, profile_files
 from codecrig.cli.common import ExitStatus, Session, json_option, pass_session, plain, verbosity_options
+from codecrig.link.usb import udev_rule
 
 # A tool that does not tell its version within this is not in working order.
 TOOL_TIMEOUT_S = 10.0
@@ -247,15 +248,14 @@ def _udev() -> list[Finding]:
         except ProfileError:
             continue
         if profile.kind == "usb":
-            wanted.add((f"{profile.usb.vendor_id:04x}", f"{profile.usb.product_id:04x}"))
+            wanted.add((profile.usb.vendor_id, profile.usb.product_id, profile.usb.product))
     findings = []
-    for vendor, product in sorted(wanted):
+    for vendor_id, product_id, text in sorted(wanted):
+        vendor, product = f"{vendor_id:04x}", f"{product_id:04x}"
         name, needed_for = f"udev {vendor}:{product}", "physical boards, without root"
-        matches = f'SUBSYSTEM=="usb", ATTRS{{idVendor}}=="{vendor}", ATTRS{{idProduct}}=="{product}"'
-        rule = f'{matches}, MODE="0660", TAG+="uaccess"'
         fix = (
-            f"echo '{rule}' | sudo tee /etc/udev/rules.d/60-codecrig.rules && "
-            "sudo udevadm control --reload && sudo udevadm trigger"
+            f"echo '{udev_rule(vendor_id, product_id, text)}' | sudo tee /etc/udev/rules.d/70-codecrig.rules && "
+            "sudo udevadm control --reload-rules && sudo udevadm trigger"
         )
         files = _udev_rules(vendor, product)
         if not files:

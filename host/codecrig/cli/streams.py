@@ -33,6 +33,7 @@ from codecrig.wave import PcmAudio, read_wave, write_wave
 
 # Frames captured behind the last played one: more than any path's delay, and a packet to fill the last one.
 TAIL_FRAMES = 1920
+RESULT_FILES = ("result.json", "report.html")
 _FORMATS = {"pcm16": (16, 16), "pcm24": (24, 24), "pcm32": (24, 32)}
 
 resample_option = click.option(
@@ -40,11 +41,12 @@ resample_option = click.option(
 )
 
 
-def out_option(default: str) -> Any:
-    """--out DIR with its default."""
+def out_option(default: str | None) -> Any:
+    """--out DIR with its default; without one, nothing is written unless it is given."""
     return click.option(
-        "--out", type=FILE, default=Path(default), show_default=True, metavar="DIR", help="Folder for results."
-    )
+        "--out", type=FILE, default=default and Path(default), show_default=bool(default), metavar="DIR",
+        help="Folder for results.",
+    )  # fmt: skip
 
 
 @click.command(short_help="Play FILE, capture it at the same time, and compare.")
@@ -68,7 +70,7 @@ def loopback(session: Session, file: Path, path: str, resample: bool, out: Path,
     Example: codecrig loopback speech.wav --json result.json
     """
     audio = load(file, choice.board_profile(), resample=resample)
-    make_folder(out, "capture.wav", "result.json", "report.html", keep=file)
+    make_folder(out, "capture.wav", *RESULT_FILES, keep=file)
     with choice.open(session) as board:
         judgement = run_loopback(session, board, audio, file.name, path)
         facts = provenance(session, board, choice)
@@ -79,16 +81,21 @@ def loopback(session: Session, file: Path, path: str, resample: bool, out: Path,
 @click.command(short_help="Play FILE.")
 @click.argument("file", type=FILE)
 @resample_option
+@out_option(None)
 @json_option
 @board_options
 @verbosity_options
 @pass_session
-def play(session: Session, file: Path, resample: bool, choice: BoardChoice) -> int:
+def play(session: Session, file: Path, resample: bool, out: Path | None, choice: BoardChoice) -> int:
     """Play FILE (WAV) and tell underruns, position rate and jitter.
+
+    With --out, result.json and report.html are written there.
 
     Example: codecrig play speech.wav --pace real
     """
     audio = load(file, choice.board_profile(), resample=resample)
+    if out is not None:
+        make_folder(out, *RESULT_FILES, keep=file)
     with choice.open(session) as board:
         started = time.perf_counter()
         with session.progress(f"playing {file.name}") as progress:
@@ -96,7 +103,7 @@ def play(session: Session, file: Path, resample: bool, choice: BoardChoice) -> i
         wall_seconds = time.perf_counter() - started
         judgement = judge_single(f"{file.name} played", audio, run, board.profile, wall_seconds)
         facts = provenance(session, board, choice)
-    finish(session, judgement, None, facts, {"file": str(file), "source": audio.source}, audio.notes)
+    finish(session, judgement, out, facts, {"file": str(file), "source": audio.source}, audio.notes)
     return status_of(judgement)
 
 
@@ -110,6 +117,7 @@ def play(session: Session, file: Path, resample: bool, choice: BoardChoice) -> i
 @click.option("--format", "format_name", type=click.Choice(list(_FORMATS)), default="pcm24", show_default=True)
 @click.option("--channels", type=int, default=2, show_default=True)
 @click.option("--rate", type=int, metavar="HZ", help="Sample rate; default: the board's first.")
+@out_option(None)
 @json_option
 @board_options
 @verbosity_options
@@ -122,17 +130,21 @@ def record(
     format_name: str,
     channels: int,
     rate: int | None,
+    out: Path | None,
     choice: BoardChoice,
 ) -> int:
     """Record to FILE (WAV) and tell overruns, position rate and jitter.
 
-    The board's pattern (--source pattern) is compared with what it should be, frame by frame.
+    The board's pattern (--source pattern) is compared with what it should be, frame by frame. With --out, result.json
+    and report.html are written there.
 
     Example: codecrig record line-in.wav --seconds 5
     """
     form = _record_format(choice.board_profile(), format_name, channels, rate)
     frames = max(1, round(seconds * form.sample_rate))
     make_folder(file.parent)
+    if out is not None:
+        make_folder(out, *RESULT_FILES)
     with choice.open(session) as board:
         started = time.perf_counter()
         with session.progress(f"recording {file.name}") as progress:
@@ -145,7 +157,7 @@ def record(
     if audio is not None:
         write_wave(file, audio)
         judgement.figures |= {"capture_wav": str(file), "capture_sha256": sha256_of(file)}
-    finish(session, judgement, None, facts, {"source": source}, ())
+    finish(session, judgement, out, facts, {"source": source}, ())
     if audio is not None:
         session.say(f"recording: {escape(str(file))}")
     return status_of(judgement)
@@ -191,7 +203,7 @@ def finish(
     status = status_of(judgement)
     board_facts = {"board": facts["Board"].partition(":")[0], "serial": facts["Serial"]}
     if out is not None:
-        if judgement.report.captured is not None:
+        if judgement.report.captured is not None and "capture_wav" not in figures:
             wav = out / "capture.wav"
             write_wave(wav, judgement.report.captured)
             figures |= {"capture_wav": str(wav), "capture_sha256": sha256_of(wav)}
