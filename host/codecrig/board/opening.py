@@ -1,6 +1,7 @@
 """Opening a board by name, and finding the boards there are.
 
-Names: `model`, `twin`, a folder in `boards/`, or `usbip:HOST[:PORT]/BUSID` for a board that somebody else exports.
+Names: `model`, `twin`, `cocotb` (inside a bench), a folder in `boards/`, or `usbip:HOST[:PORT]/BUSID` for a board that
+somebody else exports.
 """
 
 from __future__ import annotations
@@ -82,6 +83,8 @@ def open_board(
         raise EnvironmentProblem(f"board {name!r} is simulated: a serial number chooses among physical boards")
     if loaded.kind == "model":
         return _open_model(loaded, clock_ppm)
+    if loaded.kind == "cocotb":
+        return _open_cocotb(loaded, clock_ppm)
     if loaded.kind == "twin":
         return _open_twin(loaded, clock_ppm, pace, trace, log)
     if clock_ppm is not None:
@@ -100,6 +103,23 @@ def _open_model(profile: BoardProfile, clock_ppm: float | None) -> Board:
         codec=CodecSettings(**msgspec.structs.asdict(profile.analog)),
     )
     return Board(link, profile, bench=TwinBench(link.control, [*profile.bench, "statistics"]))
+
+
+def _open_cocotb(profile: BoardProfile, clock_ppm: float | None) -> Board:
+    try:
+        from codecrig.link import cocotb
+    except ImportError as error:
+        raise EnvironmentProblem(
+            f"board {profile.name!r} needs cocotb 2.1 or later: {error}; next step: pip install 'codecrig[hdl]'"
+        ) from error
+    offer = cocotb.offered()
+    if offer is None:
+        raise EnvironmentProblem(
+            f"expected board {profile.name!r} to be opened inside a cocotb bench that offers its design; found none; "
+            f"next step: write the bench as docs/cocotb.md shows, or choose another board"
+        )
+    link = cocotb.CocotbLink(offer.front, clock_ppm=profile.clock_ppm if clock_ppm is None else clock_ppm)
+    return Board(link, profile, bench=offer.bench)
 
 
 def _open_usb(profile: BoardProfile, serial: str | None) -> Board:
@@ -225,6 +245,10 @@ def list_boards() -> list[BoardListing]:
             profile = load_profile(file)
         except ProfileError as error:
             listings.append(BoardListing(name, "?", "", "", False, str(error), file))
+            continue
+        if profile.kind == "cocotb":
+            detail = "inside a cocotb bench only, see docs/cocotb.md"
+            listings.append(BoardListing(name, profile.kind, profile.description, "", False, detail, file))
             continue
         if profile.kind != "usb":
             detail = "simulated: RTL, firmware and USB, built on first use" if profile.kind == "twin" else "simulated"

@@ -23,7 +23,7 @@ from codecrig.board.errors import ProfileError
 PROFILE_FILE = "board.toml"
 SEARCH_VARIABLE = "CODECRIG_BOARDS"
 
-Kind = Literal["model", "twin", "usb"]
+Kind = Literal["model", "cocotb", "twin", "usb"]
 SampleFormat = Literal["pcm16", "pcm24", "pcm32"]
 Feature = Literal[
     "render",

@@ -54,7 +54,7 @@ def test_rates_are_exact(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "key", "accepted"),
     [
-        ('kind = "usb"', 'kind = "usbb"', "key `kind` has the wrong value 'usbb'", "'model', 'twin', 'usb'"),
+        ('kind = "usb"', 'kind = "usbb"', "key `kind` has the wrong value 'usbb'", "'model', 'cocotb', 'twin', 'usb'"),
         ("[46875]", "[]", "key `rates` has the wrong value []", "a list, each of: a whole number above 0"),
         ('["pcm16"]', '["pcm8"]', "key `formats[0]` has the wrong value 'pcm8'", "'pcm16', 'pcm24', 'pcm32'"),
         ('"render"', '"rendr"', "key `features[0]` has the wrong value 'rendr'", "'render', 'capture'"),
