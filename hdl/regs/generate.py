@@ -58,7 +58,8 @@ def _desc(node: Node) -> str:
 def _register(node: RegNode, base: int) -> Register:
     fields = []
     for item in node.fields():
-        access = "w1c" if item.get_property("onwrite") else ("rw" if item.is_sw_writable else "r")
+        plain = "r" * item.is_sw_readable + "w" * item.is_sw_writable
+        access = "w1c" if item.get_property("onwrite") else plain
         reset = item.get_property("reset")
         fields.append(Field(item.inst_name, item.lsb, item.width, reset, access, _desc(item)))
     return Register(node.inst_name, node.raw_address_offset + base, _desc(node), fields)
