@@ -1,0 +1,100 @@
+`default_nettype none
+
+// Trigger: a pulse out at a board time, and the board time of an edge coming in.
+//
+// The output compares the low 32 bits of board time, as the alarm does: up to 2^31 clocks back counts as past and fires.
+// To stay small it does so once in 1024 clocks only, at those whose distance from OUT_TIME is a multiple of that: exact for a time to come,
+// at most 1023 clocks late for one that is past; and the pulse ends at the next such clock, so it lasts 1024. It rises in the clock
+// behind the one in which board time equals OUT_TIME. The input latches the first chosen edge until
+// the host clears it, so that both halves of its time belong together; further edges only count.
+module trigger
+  import codecrig_pkg::*;
+(
+    input wire logic clk,
+    input wire logic rst,
+
+    // Register slave: TRIGGER_*. Ack one cycle behind stb; rdata is valid with ack.
+    input  wire logic        bus_stb,
+    input  wire logic        bus_we,
+    input  wire logic [15:2] bus_adr,
+    input  wire logic [31:0] bus_wdata,
+    output logic      [31:0] bus_rdata,
+    output logic             bus_ack,
+
+    // Board time.
+    input wire logic [63:0] now,
+
+    // Pins; trigger_in may come from any clock or none, and must keep a level for longer than one clock.
+    output logic      trigger_out,
+    input  wire logic trigger_in,
+    // One cycle at each chosen edge of the input, the one that its board time names.
+    output logic      trigger_pulse
+);
+
+  logic [31:0] out_time_reg;
+  logic [15:0] count_reg;
+  logic [47:0] in_time_reg;
+  logic armed_reg, falling_reg, latched_reg, level, before_reg;
+
+  // Follows the pin in reset too, so that a pin that is high all the time makes no edge.
+  level_synchroniser synchroniser (.clk, .rst(1'b0), .level(trigger_in), .level_sys(level));
+
+  wire write = bus_stb && bus_we && bus_ack;
+  // Bit 31 of the difference is 0 once the time has come.
+  wire [31:0] since = now[31:0] - out_time_reg;
+  wire looks = since[9:0] == 10'd0;
+
+  assign trigger_pulse = level != before_reg && level != falling_reg && !rst;
+
+  always_comb
+    case (bus_adr[7:2])
+      TRIGGER_CONTROL[7:2]: bus_rdata = {25'd0, level, latched_reg, trigger_out, 2'd0, falling_reg, armed_reg};
+      TRIGGER_IN_TIME_LO[7:2]: bus_rdata = in_time_reg[31:0];
+      TRIGGER_IN_TIME_HI[7:2]: bus_rdata = {count_reg, in_time_reg[47:32]};
+      default: bus_rdata = 32'd0;
+    endcase
+
+  always_ff @(posedge clk) begin
+    bus_ack <= bus_stb && !bus_ack && !rst;
+    before_reg <= level;
+
+    if (looks) begin
+      trigger_out <= armed_reg && !since[31];
+      if (!since[31]) armed_reg <= 1'b0;
+    end
+
+    if (trigger_pulse) count_reg <= count_reg + 16'd1;
+    if (trigger_pulse) latched_reg <= 1'b1;
+    if (trigger_pulse && !latched_reg) in_time_reg <= now[47:0];
+
+    if (write)
+      case (bus_adr[7:2])
+        TRIGGER_OUT_TIME[7:2]: begin
+          out_time_reg <= bus_wdata;
+          armed_reg <= 1'b1;
+        end
+        TRIGGER_CONTROL[7:2]: begin
+          falling_reg <= bus_wdata[TRIGGER_CONTROL_IN_FALLING_LSB];
+          if (!bus_wdata[TRIGGER_CONTROL_ARMED_LSB]) begin
+            armed_reg   <= 1'b0;
+            trigger_out <= 1'b0;
+          end
+          if (bus_wdata[TRIGGER_CONTROL_IN_LATCHED_LSB]) latched_reg <= 1'b0;
+        end
+        default: ;
+      endcase
+
+    if (rst) begin
+      armed_reg <= 1'b0;
+      trigger_out <= 1'b0;
+      falling_reg <= 1'b0;
+      latched_reg <= 1'b0;
+      count_reg <= 16'd0;
+    end
+  end
+
+  wire unused = &{1'b0, bus_adr[15:8], since[30:10], now[63:48]};
+
+endmodule
+
+`default_nettype wire
