@@ -45,7 +45,13 @@ class Master:
         self.accesses += 1
         value = int(self.port("rdata").value) if not write else 0
         self.port("stb").value = 0
+        cocotb.start_soon(self._no_second_ack())
         return value
+
+    async def _no_second_ack(self) -> None:
+        """One access, one ack."""
+        await RisingEdge(self.dut.clk)
+        assert self.port("ack").value == 0, f"{self.name} is acknowledged twice"
 
     async def run(self, count: int) -> None:
         for address in self.words:
@@ -78,6 +84,23 @@ async def two_masters(dut: Any, host_idle: float, engine_idle: float) -> None:
     assert host.longest_clocks == HOST_WAIT_CLOCKS
     if host_idle < 0.9 and engine_idle == 0.0:
         assert engine.longest_clocks == ENGINE_WAIT_CLOCKS, "the two never met"
+
+
+@cocotb.test()
+async def every_address_bit(dut: Any) -> None:
+    """Words that differ in one address bit are different words, for both masters and between them."""
+    host = Master(dut, "host", range(0), 0.0, HOST_WAIT_CLOCKS, 1)
+    engine = Master(dut, "engine", range(0), 0.0, ENGINE_WAIT_CLOCKS, 2)
+    start_clock(dut.clk)
+    await reset(dut.clk, dut.rst)
+    addresses = [0, *(1 << bit for bit in range(15)), 0x7FFF]
+    for writer, reader in ((host, engine), (engine, host)):
+        for number, address in enumerate(addresses):
+            await writer.access(address, True, 0xF, 0x0101_0101 * number ^ 0x8000_0000 >> number)
+        for number, address in enumerate(addresses):
+            assert await reader.access(address, False) == 0x0101_0101 * number ^ 0x8000_0000 >> number
+        for number, address in enumerate(addresses):
+            assert await writer.access(address, False) == 0x0101_0101 * number ^ 0x8000_0000 >> number
 
 
 @cocotb.test()
