@@ -1,13 +1,17 @@
 """Boards as fixtures, and the rule that CI skips nothing.
 
 `--board NAME` (may be given several times) chooses where the tests that ask for `board` run; the default is the Python
-model and the twin. The test ids differ only in the board's name. Build and start problems of the machine (a missing
-compiler) skip with the tool's name; with `--no-skips`, as CI runs it, a skip fails the run.
+model and the twin, and the cocotb bench for a few. The test ids differ only in the board's name. Build and start
+problems of the machine (a missing compiler) skip with the tool's name; with `--no-skips`, as CI runs it, a skip fails
+the run.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pluggy
 import pytest
@@ -17,6 +21,15 @@ from codecrig.twin import MissingTool
 
 DEFAULT_BOARDS = ["model", "twin"]
 
+# The bench makes a quarter of a million clocks a second: these two show that it works, all run with --board cocotb.
+COCOTB_BY_DEFAULT = [
+    "test_two_loopbacks_on_one_board_are_alike",
+    "test_stop_returns_to_zero_and_starts_again_at_the_beginning",
+]
+
+HDL_TESTS = Path(__file__).parent / "hdl"
+IN_BENCH = "CODECRIG_COCOTB_TEST"  # set in the simulation, see tests/hdl/cocotb_rung/rung.py
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--board", action="append", metavar="NAME", help="where to run: default model and twin")
@@ -25,8 +38,36 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "board_name" in metafunc.fixturenames:
-        names = metafunc.config.getoption("--board") or DEFAULT_BOARDS
-        metafunc.parametrize("board_name", names, scope="session")
+        by_default = metafunc.definition.originalname in COCOTB_BY_DEFAULT
+        names = metafunc.config.getoption("--board") or DEFAULT_BOARDS + ["cocotb"] * by_default
+        # One worker for the bench: its tests take turns in one build anyway.
+        grouped = metafunc.config.pluginmanager.hasplugin("xdist") and IN_BENCH not in os.environ
+        marks = {"cocotb": [pytest.mark.xdist_group("cocotb")]} if grouped else {}
+        params = [pytest.param(name, marks=marks.get(name, ())) for name in names]
+        metafunc.parametrize("board_name", params, scope="session")
+
+
+def in_bench(item: pytest.Item) -> bool:
+    """True for a test that must run in the cocotb bench, and does not yet."""
+    callspec = getattr(item, "callspec", None)
+    return callspec is not None and callspec.params.get("board_name") == "cocotb" and IN_BENCH not in os.environ
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
+    """A test of board `cocotb` runs inside the simulation; here its reports are told."""
+    if not in_bench(item):
+        return None
+    for folder in (HDL_TESTS, HDL_TESTS / "cocotb_rung"):
+        if str(folder) not in sys.path:
+            sys.path.insert(0, str(folder))
+    import rung
+
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for report in rung.reports(item):
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
 
 
 @pytest.fixture

@@ -189,7 +189,7 @@ def _first_other(data: bytes) -> int | None:
 class SpiPins:
     """An SPI master in Python over four pins and the attention line: mode 0, most significant bit first.
 
-    It wakes up twice a bit, so it is slow (a second for some 10 KB); a bench for more lets HDL move the bits.
+    It wakes up twice a bit, so it is slow (about 2 KB a second); a bench that moves more lets HDL move the bits.
     """
 
     def __init__(
