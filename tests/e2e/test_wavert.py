@@ -354,7 +354,9 @@ def test_write_window(board: Board, port: PortWaveRT) -> None:
     with pytest.raises(NtStatusError) as overrun:
         pin.write_packet(silence)
     assert overrun.value.status is NTSTATUS.DATA_OVERRUN
-    board.sleep(0.05)
+    # To just behind a boundary: a write takes milliseconds, on each board others.
+    while pin.packet_count() < 2:
+        board.sleep(0.001)
     with pytest.raises(NtStatusError) as late:
         pin.write_packet(silence)
     assert late.value.status is NTSTATUS.DATA_LATE_ERROR
