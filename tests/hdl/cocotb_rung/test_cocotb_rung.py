@@ -5,11 +5,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from bench import BUILD, REPOSITORY, RTL, run_cocotb
 
-from codecrig.board import EnvironmentProblem, list_boards, open_board
+from codecrig.board import Bench, EnvironmentProblem, list_boards, open_board
 from codecrig.link import registers as regs
 
 HERE = Path(__file__).parent
@@ -47,6 +48,21 @@ def test_outside_a_bench_the_board_says_where_it_lives() -> None:
         open_board("cocotb")
     (listing,) = (listing for listing in list_boards() if listing.name == "cocotb")
     assert not listing.available and "docs/cocotb.md" in listing.detail
+
+
+def test_the_latest_offer_stands_until_it_ends() -> None:
+    pytest.importorskip("cocotb")
+    from codecrig.link.cocotb import SpiFront, offer, offered
+
+    first, second, bench = SpiFront(Mock()), SpiFront(Mock()), Bench()
+    with offer(first):
+        with pytest.raises(KeyError), offer(second, bench):
+            found = offered()
+            assert found is not None and found.front is second and found.bench is bench
+            raise KeyError
+        found = offered()
+        assert found is not None and found.front is first and found.bench is None
+    assert offered() is None
 
 
 def test_without_cocotb_the_board_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
