@@ -7,7 +7,7 @@ BIN = $(VENV)/bin
 WORKERS ?= 2
 PYTEST_OPTIONS ?=
 
-.PHONY: demo test lint registers synth nightly clean
+.PHONY: demo test lint registers synth prove mutate nightly clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/codecrig demo
@@ -28,8 +28,17 @@ registers: $(VENV)/test.stamp
 synth: $(VENV)/test.stamp
 	$(BIN)/python hdl/synth/synth.py
 
-# All tests, and place and route.
-nightly: test synth
+# All proofs; the quick ones are among the tests.
+prove: $(VENV)/test.stamp
+	$(BIN)/python hdl/formal/prove.py
+
+# Mutation score of the HDL tests, module by module.
+mutate: $(VENV)/test.stamp
+	$(BIN)/python hdl/mutate/mutate.py
+
+# All of the above, and the WaveRT tests inside a cocotb simulation.
+nightly: test synth prove mutate
+	$(BIN)/pytest --board cocotb tests/e2e/test_wavert.py
 
 $(VENV)/demo.stamp: pyproject.toml
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
