@@ -1,0 +1,238 @@
+`default_nettype none
+
+// MIDI port: UART of 31250 baud with the board time of every byte, in both directions, and a ring of 128 records for each.
+//
+// Receiver: the record's first word, the time of the start bit, is written as the start bit is seen; the second one behind the stop
+// bit; then rx_producer counts it. A byte that is not kept leaves no trace but what lies in free ring places. It follows the line
+// also while the gate is closed, so that a gate that opens in the middle of a byte does not mistake data bits for a start bit.
+//
+// Transmitter: looks at the record at tx_consumer; when its time has come the byte leaves and tx_consumer counts it. The start bit leaves
+// 4 to 7 clocks behind its time. A byte that follows another waits for the end of its stop bit. Hold, stall, flush and `dead` are looked
+// at in the same clock that lets a byte begin: once such a write is acknowledged, nothing begins any more.
+//
+// The bit time is 393 clocks, 31,267 baud, 0.05 % from the nominal rate.
+module midi_uart
+  import codecrig_pkg::*;
+#(
+    // Clocks in a bit.
+    parameter int BIT_CLOCKS = 393
+) (
+    input wire logic clk,
+    input wire logic rst,
+
+    // Register slave: MIDI_*, MIDI_RX_RING, MIDI_TX_RING. Ack one cycle behind stb; rdata is valid with ack.
+    input  wire logic        bus_stb,
+    input  wire logic        bus_we,
+    input  wire logic [15:2] bus_adr,
+    input  wire logic [31:0] bus_wdata,
+    output logic      [31:0] bus_rdata,
+    output logic             bus_ack,
+
+    // Board time, low word.
+    input wire logic [31:0] now_lo,
+
+    // Pins, idle high.
+    output logic      midi_tx,
+    input  wire logic midi_rx,
+
+    // One cycle: a byte was stored; the last queued byte has left, stop bit included; a byte was dropped because the ring is full.
+    output logic rx_pulse,
+    output logic tx_empty_pulse,
+    output logic rx_overflow_pulse
+);
+
+  localparam logic [8:0] BIT_END = 9'(BIT_CLOCKS - 1);
+  localparam logic [8:0] BIT_MIDDLE = 9'(BIT_CLOCKS / 2 - 1);
+
+  initial
+    if (BIT_CLOCKS < 16 || BIT_CLOCKS > 512) $fatal(1, "midi_uart: BIT_CLOCKS is %0d, must be 16 to 512", BIT_CLOCKS);
+
+  logic gate_reg, hold_reg, loopback_reg, stall_reg, dead_reg;
+  logic [7:0] rx_producer_reg, rx_consumer_reg, tx_producer_reg, tx_consumer_reg;
+  logic [7:0] dropped_reg;
+  logic framing_reg;
+
+  // ------------------------------------------------------------ host
+
+  wire in_rx_ring = bus_adr[11:10] == MIDI_RX_RING_BASE[11:10];
+  wire in_tx_ring = bus_adr[11:10] == MIDI_TX_RING_BASE[11:10];
+  wire in_registers = bus_adr[11:8] == MIDI_BASE[11:8];
+  wire write = bus_stb && bus_we && bus_ack;
+  wire write_register = write && in_registers;
+  wire write_control = write_register && bus_adr[7:2] == MIDI_CONTROL[7:2];
+  wire clears = write_control && bus_wdata[MIDI_CONTROL_RX_CLEAR_LSB];
+  wire flushes = write_control && bus_wdata[MIDI_CONTROL_TX_FLUSH_LSB];
+
+  logic [31:0] rx_ring_data;
+  logic tx_active, tx_level, tx_refused, rx_active, rx_line;
+
+  wire [31:0] control_word = {
+    dropped_reg, 2'd0, tx_refused, framing_reg, rx_line, rx_active, tx_active, !dead_reg, 11'd0,
+    dead_reg, stall_reg, loopback_reg, hold_reg, gate_reg
+  };
+  wire [31:0] counts_word = {tx_consumer_reg, tx_producer_reg, rx_consumer_reg, rx_producer_reg};
+  wire control_shown = in_registers && bus_adr[7:2] == MIDI_CONTROL[7:2];
+  wire counts_shown = in_registers && bus_adr[7:2] == MIDI_COUNTS[7:2];
+
+  assign bus_rdata = (rx_ring_data & {32{in_rx_ring}}) | (control_word & {32{control_shown}}) |
+      (counts_word & {32{counts_shown}});
+
+  // ------------------------------------------------------------ receiver
+
+  typedef enum logic [1:0] {RX_IDLE, RX_START, RX_DATA, RX_STOP} rx_state_t;
+
+  rx_state_t rx_state_reg;
+  logic [8:0] rx_timer_reg;
+  logic [7:0] rx_shift_reg;  // a one goes before the data
+  logic rx_keep_reg, rx_pin;
+
+  level_synchroniser #(.RESET_LEVEL(1'b1)) rx_synchroniser (.clk, .rst, .level(midi_rx), .level_sys(rx_pin));
+
+  assign rx_line   = loopback_reg ? tx_level : rx_pin;
+  assign rx_active = rx_state_reg != RX_IDLE;
+
+  wire       rx_sample = rx_timer_reg == BIT_MIDDLE;
+  wire       rx_starts = !rx_active && !rx_line;
+  wire       rx_gate = gate_reg && !dead_reg && !clears;
+  wire       rx_ends = rx_state_reg == RX_STOP && rx_keep_reg && rx_gate && rx_sample;
+  wire [7:0] rx_level = rx_producer_reg - rx_consumer_reg;
+  wire       rx_full = rx_level[7];
+  wire       rx_stores = rx_ends && rx_line && !rx_full;
+
+  ram_1r1w #(
+      .WORD_W(32),
+      .ADDRESS_W(8)
+  ) rx_ring (
+      .clk,
+      // The place behind the newest record is free unless the ring is full.
+      .write((rx_starts && !rx_full) || rx_stores),
+      .write_address({rx_producer_reg[6:0], rx_active}),
+      .write_data({now_lo[31:8], rx_active ? rx_shift_reg : now_lo[7:0]}),
+      .read_address(bus_adr[9:2]),
+      .read_data(rx_ring_data)
+  );
+
+  always_ff @(posedge clk) begin
+    rx_pulse <= rx_stores && !rst;
+    rx_overflow_pulse <= rx_ends && rx_line && rx_full && !rst;
+
+    rx_timer_reg <= !rx_active || rx_timer_reg == BIT_END ? 9'd0 : rx_timer_reg + 9'd1;
+
+    rx_keep_reg <= (rx_keep_reg || !rx_active) && rx_gate && !rx_ends;
+
+    case (rx_state_reg)
+      RX_IDLE: begin
+        rx_shift_reg <= 8'h80;
+        if (rx_starts) rx_state_reg <= RX_START;
+      end
+      RX_START: if (rx_sample) rx_state_reg <= rx_line ? RX_IDLE : RX_DATA;
+      RX_DATA:
+      if (rx_sample) begin
+        rx_shift_reg <= {rx_line, rx_shift_reg[7:1]};
+        if (rx_shift_reg[0]) rx_state_reg <= RX_STOP;
+      end
+      // A byte that is not kept is over as soon as the line is high. That ends a break too.
+      RX_STOP: if (rx_line && (rx_ends || !rx_keep_reg)) rx_state_reg <= RX_IDLE;
+    endcase
+
+    if (rx_stores) rx_producer_reg <= rx_producer_reg + 8'd1;
+    if (rx_ends && rx_line && rx_full) dropped_reg <= dropped_reg + 8'd1;
+    if (rx_ends && !rx_line) framing_reg <= 1'b1;
+    if (clears) framing_reg <= 1'b0;
+
+    if (rst) begin
+      rx_state_reg <= RX_IDLE;
+      rx_producer_reg <= 8'd0;
+      dropped_reg <= 8'd0;
+      framing_reg <= 1'b0;
+    end
+  end
+
+  // ------------------------------------------------------------ transmitter
+
+  // FETCH: the first word is being read. WAIT: for its time. SECOND: the byte is being read. LOAD: it is there.
+  typedef enum logic [2:0] {FETCH, WAIT, SECOND, LOAD, SEND} tx_state_t;
+
+  tx_state_t tx_state_reg;
+  logic [8:0] tx_timer_reg;
+  logic [9:0] tx_shift_reg;  // start bit, data, stop bit; zeros follow
+  logic [31:0] tx_ring_data;
+
+  // Bit 31 of the difference is 0 once the time has come.
+  wire [31:0] tx_since = now_lo - tx_ring_data;
+  wire [ 7:0] tx_queued = tx_producer_reg - tx_consumer_reg;
+  wire        tx_pending = tx_queued != 8'd0;
+  // Not in the clock of a write to CONTROL: what it holds or flushes must not begin beside it.
+  wire        tx_may = tx_pending && !tx_refused && !hold_reg && !stall_reg && !dead_reg && !write_control;
+  wire        tx_bit_ends = tx_timer_reg == BIT_END;
+  wire        tx_ends = tx_active && tx_bit_ends && tx_shift_reg[9:1] == 9'd0;
+
+  assign tx_refused = tx_queued > 8'd128;
+  assign tx_level = tx_shift_reg[0];
+  assign tx_active = tx_state_reg == SEND;
+  assign midi_tx = tx_level || loopback_reg;
+
+  ram_1r1w #(
+      .WORD_W(32),
+      .ADDRESS_W(8)
+  ) tx_ring (
+      .clk,
+      .write(write && in_tx_ring),
+      .write_address(bus_adr[9:2]),
+      .write_data(bus_wdata),
+      .read_address({tx_consumer_reg[6:0], tx_state_reg == SECOND}),
+      .read_data(tx_ring_data)
+  );
+
+  always_ff @(posedge clk) begin
+    tx_empty_pulse <= tx_ends && !tx_pending && !rst;
+
+    tx_timer_reg <= !tx_active || tx_bit_ends ? 9'd0 : tx_timer_reg + 9'd1;
+
+    if (tx_state_reg == LOAD && tx_may) tx_shift_reg <= {1'b1, tx_ring_data[7:0], 1'b0};
+    else if (tx_active && tx_bit_ends && !tx_ends) tx_shift_reg <= {1'b0, tx_shift_reg[9:1]};
+
+    if (tx_active) begin
+      if (tx_ends) tx_state_reg <= FETCH;
+    end else if (!tx_may) tx_state_reg <= FETCH;
+    else
+      case (tx_state_reg)
+        FETCH: tx_state_reg <= WAIT;
+        WAIT: if (!tx_since[31]) tx_state_reg <= SECOND;
+        SECOND: tx_state_reg <= LOAD;
+        default: begin
+          tx_state_reg <= SEND;
+          tx_consumer_reg <= tx_consumer_reg + 8'd1;
+        end
+      endcase
+
+    if (rst) begin
+      tx_state_reg <= FETCH;
+      tx_shift_reg <= 10'd1;
+      tx_consumer_reg <= 8'd0;
+    end
+  end
+
+  // ------------------------------------------------------------ registers of the host
+
+  always_ff @(posedge clk) begin
+    bus_ack <= bus_stb && !bus_ack && !rst;
+
+    if (write_control) {dead_reg, stall_reg, loopback_reg, hold_reg, gate_reg} <= bus_wdata[4:0];
+    if (write_register && bus_adr[7:2] == MIDI_RX_CONSUMER[7:2]) rx_consumer_reg <= bus_wdata[7:0];
+    if (clears) rx_consumer_reg <= rx_producer_reg;
+    if (write_register && bus_adr[7:2] == MIDI_TX_PRODUCER[7:2]) tx_producer_reg <= bus_wdata[7:0];
+    if (flushes) tx_producer_reg <= tx_consumer_reg;
+
+    if (rst) begin
+      {dead_reg, stall_reg, loopback_reg, hold_reg, gate_reg} <= 5'd0;
+      rx_consumer_reg <= 8'd0;
+      tx_producer_reg <= 8'd0;
+    end
+  end
+
+  wire unused = &{1'b0, bus_adr[15:12], rx_level[6:0], tx_since[30:0]};
+
+endmodule
+
+`default_nettype wire
