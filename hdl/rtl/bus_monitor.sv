@@ -38,104 +38,206 @@ module bus_monitor
     input  wire logic        monitor_ready
 );
 
-  // Words; HIGH may be the word behind the memory.
-  logic [16:2] low_reg[MONITORS];
-  logic [17:2] high_reg[MONITORS];
-  logic [31:0] reads_reg[MONITORS], writes_reg[MONITORS], first_time_reg[MONITORS];
-  logic [16:2] first_address_reg[MONITORS];
-  logic [MONITORS-1:0] enable_reg, outside_reg, met_reg, announce_reg;
+  localparam int COUNTS = 4;  // reads and writes of each
+
+  // Ranges in words; HIGH may be the word behind the memory. Kept inverted, as the comparison adds them.
+  logic [1:0][17:2] low_not_reg, high_not_reg;
+  logic [1:0] enable_reg, outside_reg;
+  // Who met a first access in the same cycle as this monitor, itself included; 0: it has met none. Also the place of time and address.
+  logic [1:0][1:0] slot_reg;
+  // Announcements.
+  logic [1:0] announce_reg;
+  logic [1:0][7:0] stamp_reg;
+  logic [1:0][16:2] address_reg;
+  // Counts: the low 4 bits here, the rest in memory; a carry waits until it is added there.
+  logic [COUNTS-1:0][3:0] count_reg;
+  logic [COUNTS-1:0] carry_reg;
+
+  // -------------------------------------------------------------------------------------------- accesses
+
+  // adr >= limit, as the carry of adr + ~limit + 1.
+  function automatic logic reaches(input logic [16:2] adr, input logic [17:2] limit_not);
+    /* verilator lint_off UNUSEDSIGNAL */  // only the carry matters
+    logic [17:0] sum;
+    /* verilator lint_on UNUSEDSIGNAL */
+    sum = {2'b00, adr, 1'b1} + {1'b0, limit_not, 1'b1};
+    reaches = sum[17];
+  endfunction
+
+  function automatic logic [1:0] counted();
+    counted = 2'b00;
+    for (int i = 0; i < MONITORS; i++)
+      counted[i] = enable_reg[i]
+          && ((reaches(access_adr, low_not_reg[i]) && !reaches(access_adr, high_not_reg[i])) != outside_reg[i]);
+  endfunction
+
+  // -------------------------------------------------------------------------------------------- memory
+
+  // The registers of a monitor as they are read, at their address; word 0 is 0 for ever. known_reg tells which have been written
+  // since reset, or since CLEAR; the others read word 0.
+  (* no_rw_check *) logic [31:0] words[32];
+  // Time and address of first accesses, by slot; slot 0 is 0 for ever.
+  (* no_rw_check, ram_style = "block" *) logic [31:0] times[4];
+  (* no_rw_check, ram_style = "block" *) logic [16:2] addresses[4];
+
+  initial begin
+    for (int i = 0; i < 32; i++) words[i] = '0;
+    for (int i = 0; i < 4; i++) times[i] = '0;
+    for (int i = 0; i < 4; i++) addresses[i] = '0;
+  end
+
+  logic [31:0] word, first_time;
+  logic [16:2] first_address;
+  logic [1:0][7:0] known_reg;
 
   // Monitors are 0x20 bytes apart, the first at offset 0xA0: bits 6:5 read 1, 2.
-  localparam [15:2] FIRST = 14'(MONITOR_BASE >> 2);
-  wire [15:2] offset = bus_adr - FIRST;
-  wire [MONITORS-1:0] selected;
-  wire [4:0] register_offset = {offset[4:2], 2'b00};
-  wire write = bus_stb && bus_we && bus_ack;
+  wire starts = bus_stb && !bus_ack;
+  wire [2:0] offset = bus_adr[4:2];
+  wire host_monitor = bus_adr[6];
+  function automatic logic selected();
+    selected = bus_adr[6] ? MONITORS > 1 && !bus_adr[5] : bus_adr[5];
+  endfunction
 
-  logic [MONITORS-1:0] counted;
-  always_comb
-    for (int i = 0; i < MONITORS; i++)
-      counted[i] = access_valid && enable_reg[i]
-          && ((access_adr >= low_reg[i] && {1'b0, access_adr} < high_reg[i]) != outside_reg[i]);
+  // A carry is added in two cycles: read, write. An access of the host that begins meanwhile goes first.
+  logic adds_reg;  // a carry is being added
+  logic is_count_reg;  // the word that was read is a count,
+  logic [1:0] index_reg;  // namely this: {monitor, writes}
 
-  for (genvar i = 0; i < MONITORS; i++) begin : g_select
-    assign selected[i] = offset[15:5] == 11'(i);
-  end
+  function automatic logic [31:0] answer();
+    answer = {word[31:4] + 28'(is_count_reg && carry_reg[index_reg]), is_count_reg ? count_reg[index_reg] : word[3:0]} | first_time | {15'd0, first_address, 2'b00};
+  endfunction
 
-  always_comb begin
-    bus_rdata = 32'd0;
-    for (int i = 0; i < MONITORS; i++)
-      if (selected[i])
-        case (32'(register_offset))
-          MONITOR_LOW: bus_rdata = {15'd0, low_reg[i], 2'b00};
-          MONITOR_HIGH: bus_rdata = {14'd0, high_reg[i], 2'b00};
-          MONITOR_CONTROL: bus_rdata = {30'd0, outside_reg[i], enable_reg[i]};
-          MONITOR_READS: bus_rdata = reads_reg[i];
-          MONITOR_WRITES: bus_rdata = writes_reg[i];
-          MONITOR_FIRST_TIME: bus_rdata = first_time_reg[i];
-          MONITOR_FIRST_ADDRESS: bus_rdata = {15'd0, first_address_reg[i], 2'b00};
-          default: ;
-        endcase
-  end
-
-  always_comb begin
-    monitor_valid = |announce_reg;
-    monitor_index = 8'd0;
-    for (int i = MONITORS - 1; i >= 0; i--) if (announce_reg[i]) monitor_index = 8'(i);
-    monitor_stamp = 8'd0;
-    monitor_address = 32'd0;
-    for (int i = 0; i < MONITORS; i++)
-      if (monitor_index == 8'(i)) begin
-        monitor_stamp = first_time_reg[i][7:0];
-        monitor_address = {15'd0, first_address_reg[i], 2'b00};
-      end
-  end
+  assign bus_rdata = bus_ack ? answer() : 'x;
 
   always_ff @(posedge clk) begin
-    bus_ack <= bus_stb && !bus_ack;
-    for (int i = 0; i < MONITORS; i++) begin
-      if (monitor_valid && monitor_ready && monitor_index == 8'(i)) announce_reg[i] <= 1'b0;
-      if (counted[i]) begin
-        if (access_we) writes_reg[i] <= writes_reg[i] + 32'd1;
-        else reads_reg[i] <= reads_reg[i] + 32'd1;
-        if (!met_reg[i]) begin
-          met_reg[i] <= 1'b1;
-          announce_reg[i] <= 1'b1;
-          first_time_reg[i] <= now_lo;
-          first_address_reg[i] <= access_adr;
+    if (starts || |carry_reg) begin
+      logic [1:0] index;
+      logic known;
+      index = {host_monitor, offset == MONITOR_WRITES[4:2]};
+      known = selected() && !bus_we && known_reg[host_monitor][offset];
+      if (!starts) begin
+        index = 2'd0;
+        for (int i = COUNTS - 1; i >= 0; i--) if (carry_reg[i]) index = 2'(i);
+        known = known_reg[index[1]][index[0] ? MONITOR_WRITES[4:2] : MONITOR_READS[4:2]];
+      end
+      word <= words[!known ? 5'd0 : starts ? bus_adr[6:2] : {index[1], !index[1], index[0], {2{!index[0]}}}];
+      index_reg <= index;
+      is_count_reg <= !starts || offset == MONITOR_READS[4:2] || offset == MONITOR_WRITES[4:2];
+      first_time <= times[starts && selected() && offset == MONITOR_FIRST_TIME[4:2] ? slot_reg[host_monitor] : 2'd0];
+      first_address <= addresses[starts && selected() && offset == MONITOR_FIRST_ADDRESS[4:2] ? slot_reg[host_monitor] : 2'd0];
+    end
+    adds_reg <= |carry_reg && !bus_stb && !adds_reg && !rst;
+  end
+
+  wire write = bus_ack && bus_we && bus_stb;
+
+  always_ff @(posedge clk)
+    if (adds_reg || write) begin
+      logic [31:0] written;
+      written = answer();  // 0 when the host writes
+      if (adds_reg) written[3:0] = 4'd0;
+      else if (offset == MONITOR_CONTROL[4:2]) written[1:0] = bus_wdata[1:0];
+      else written[17:2] = {bus_wdata[17] && offset == MONITOR_HIGH[4:2], bus_wdata[16:2]};
+      if (adds_reg ? !starts : selected() && offset <= MONITOR_CONTROL[4:2])
+        words[adds_reg ? {index_reg[1], !index_reg[1], index_reg[0], {2{!index_reg[0]}}} : bus_adr[6:2]] <= written;
+    end
+
+  // -------------------------------------------------------------------------------------------- announcements
+
+  wire index = !announce_reg[0];
+  assign monitor_valid = |announce_reg;
+  assign monitor_index = 8'(index && announce_reg[1]);
+  assign monitor_stamp = stamp_reg[index];
+  assign monitor_address = {15'd0, address_reg[index], 2'b00};
+
+  // -------------------------------------------------------------------------------------------- registers
+
+  always_ff @(posedge clk) begin
+    bus_ack <= starts && !rst;
+
+    if (monitor_ready) begin
+      if (announce_reg[0]) announce_reg[0] <= 1'b0;
+      else announce_reg[1] <= 1'b0;
+    end
+
+    if (adds_reg && !starts) begin
+      carry_reg[index_reg] <= 1'b0;
+      known_reg[index_reg[1]][index_reg[0] ? MONITOR_WRITES[4:2] : MONITOR_READS[4:2]] <= 1'b1;
+    end
+
+    if (access_valid && |enable_reg) begin
+      logic [1:0] hits, first;
+      hits = counted();
+      for (int i = 0; i < MONITORS; i++) begin
+        first[i] = hits[i] && slot_reg[i] == '0;
+        if (hits[i] && !access_we) begin
+          count_reg[2*i] <= count_reg[2*i] + 4'd1;
+          if (&count_reg[2*i]) carry_reg[2*i] <= 1'b1;
+        end
+        if (hits[i] && access_we) begin
+          count_reg[2*i+1] <= count_reg[2*i+1] + 4'd1;
+          if (&count_reg[2*i+1]) carry_reg[2*i+1] <= 1'b1;
         end
       end
-      if (write && selected[i])
-        case (32'(register_offset))
-          MONITOR_LOW: low_reg[i] <= bus_wdata[16:2];
-          MONITOR_HIGH: high_reg[i] <= bus_wdata[17:2];
-          MONITOR_CONTROL: begin
-            enable_reg[i] <= bus_wdata[MONITOR_CONTROL_ENABLE_LSB];
-            outside_reg[i] <= bus_wdata[MONITOR_CONTROL_OUTSIDE_LSB];
-          end
-          default: ;
-        endcase
-      if (rst || (write && selected[i] && 32'(register_offset) == MONITOR_CONTROL && bus_wdata[MONITOR_CONTROL_CLEAR_LSB])) begin
-        reads_reg[i] <= 32'd0;
-        writes_reg[i] <= 32'd0;
-        first_time_reg[i] <= 32'd0;
-        first_address_reg[i] <= '0;
-        met_reg[i] <= 1'b0;
-        announce_reg[i] <= 1'b0;
-      end
-      if (rst) begin
-        low_reg[i] <= '0;
-        high_reg[i] <= '0;
+      if (MONITORS < 2) first[1] = 1'b0;
+      for (int i = 0; i < MONITORS; i++)
+        if (first[i]) begin
+          slot_reg[i] <= first;
+          announce_reg[i] <= 1'b1;
+          stamp_reg[i] <= now_lo[7:0];
+          address_reg[i] <= access_adr;
+        end
+      if (first != '0) begin
+        times[first] <= now_lo;
+        addresses[first] <= access_adr;
       end
     end
+
+    if (write && selected())
+      for (int i = 0; i < MONITORS; i++)
+        if (host_monitor == i[0])
+          case (offset)
+            MONITOR_LOW[4:2]: begin
+              low_not_reg[i] <= ~{1'b0, bus_wdata[16:2]};
+              known_reg[i][offset] <= 1'b1;
+            end
+            MONITOR_HIGH[4:2]: begin
+              high_not_reg[i] <= ~bus_wdata[17:2];
+              known_reg[i][offset] <= 1'b1;
+            end
+            MONITOR_CONTROL[4:2]: begin
+              enable_reg[i] <= bus_wdata[MONITOR_CONTROL_ENABLE_LSB];
+              outside_reg[i] <= bus_wdata[MONITOR_CONTROL_OUTSIDE_LSB];
+              known_reg[i][offset] <= 1'b1;
+              if (bus_wdata[MONITOR_CONTROL_CLEAR_LSB]) begin
+                known_reg[i][MONITOR_READS[4:2]] <= 1'b0;
+                known_reg[i][MONITOR_WRITES[4:2]] <= 1'b0;
+                count_reg[2*i] <= '0;
+                count_reg[2*i+1] <= '0;
+                carry_reg[2*i+:2] <= '0;
+                slot_reg[i] <= '0;
+                announce_reg[i] <= 1'b0;
+              end
+            end
+            default: ;
+          endcase
+
     if (rst) begin
-      bus_ack <= 1'b0;
+      low_not_reg <= '1;
+      high_not_reg <= '1;
+      known_reg <= '0;
+      slot_reg <= '0;
+      count_reg <= '0;
+      carry_reg <= '0;
+      announce_reg <= '0;
       enable_reg <= '0;
       outside_reg <= '0;
     end
   end
 
-  wire unused = &{1'b0, bus_wdata[31:18], bus_wdata[1:0], now_lo[31:8]};
+  initial if (MONITORS < 1 || MONITORS > 2) $fatal(1, "bus_monitor: MONITORS is %0d, must be 1 or 2", MONITORS);
+
+  wire unused = &{1'b0, bus_adr[15:7], bus_wdata[31:18]};
 
 endmodule
 

@@ -57,8 +57,11 @@ module pattern
 
   wire lfsr = kind == PATTERN_KIND_LFSR[0];
   wire [31:0] start = {seed[31:1], seed[0] || seed == 32'd0};
-  wire checks = frame_tick && check_enable && frame_written && (started_reg || render_frame != '0);
-  wire wrong = render_frame != frame_of(lfsr, frames[22:0], check_state_reg);
+  wire looks = frame_tick && check_enable && frame_written;
+  // A function, so that a simulator works it out at a tick only.
+  function automatic logic wrong();
+    wrong = render_frame != frame_of(lfsr, frames[22:0], check_state_reg);
+  endfunction
 
   assign source_frame = frame_of(lfsr, source_index_reg, source_state_reg);
 
@@ -83,12 +86,12 @@ module pattern
       first_bad <= FPGA_PATTERN_FIRST_BAD_RESET;
       error_pulse <= 1'b0;
     end else begin
-      error_pulse <= 1'b0;
-      if (checks) begin
+      if (error_pulse) error_pulse <= 1'b0;
+      if (looks && (started_reg || render_frame != '0)) begin
         started_reg <= 1'b1;
         frames <= frames + 32'd1;
         check_state_reg <= step(step(check_state_reg));
-        if (wrong) begin
+        if (wrong()) begin
           errors <= errors + 32'd1;
           bad_reg <= 1'b1;
           error_pulse <= !bad_reg;

@@ -93,21 +93,20 @@ module request_parser
   wire is_wait = operation_reg == OPERATION_WAIT;
   wire has_payload = operation_reg[6];
 
-  wire in_memory = address_reg[31:17] == '0;
-  wire in_registers = address_reg[31:16] == FPGA_HIGH;
-  wire in_control = in_registers && address_reg[15:8] == '0;
-  wire in_streams = in_registers && address_reg[15:12] == STREAM_BASE[15:12];
-  wire in_ring = in_registers && address_reg[15:11] == EVENT_RING_BASE[15:11];
-
-  // Address of the last byte; length_reg is the length less 1 by now.
-  /* verilator lint_off UNUSEDSIGNAL */  // the low bits only carry
-  wire [17:0] last_byte = {1'b0, address_reg[16:0]} + {5'd0, length_reg[12:0]};
-  /* verilator lint_on UNUSEDSIGNAL */
-  wire runs_over = last_byte[17] || (in_control && last_byte[16:8] != address_reg[16:8])
-      || (in_streams && last_byte[16:12] != address_reg[16:12]) || (in_ring && last_byte[16:11] != address_reg[16:11]);
-
-  // A function, so that a simulator works it out in state RANGE only.
+  // Is the range mapped. length_reg is the length less 1 by now. A function, so that a simulator works it out in state RANGE only.
   function automatic logic [2:0] range_status();
+    logic in_memory, in_registers, in_control, in_streams, in_ring, runs_over;
+    /* verilator lint_off UNUSEDSIGNAL */  // the low bits only carry
+    logic [17:0] last_byte;
+    /* verilator lint_on UNUSEDSIGNAL */
+    in_memory = address_reg[31:17] == '0;
+    in_registers = address_reg[31:16] == FPGA_HIGH;
+    in_control = in_registers && address_reg[15:8] == '0;
+    in_streams = in_registers && address_reg[15:12] == STREAM_BASE[15:12];
+    in_ring = in_registers && address_reg[15:11] == EVENT_RING_BASE[15:11];
+    last_byte = {1'b0, address_reg[16:0]} + {5'd0, length_reg[12:0]};
+    runs_over = last_byte[17] || (in_control && last_byte[16:8] != address_reg[16:8])
+        || (in_streams && last_byte[16:12] != address_reg[16:12]) || (in_ring && last_byte[16:11] != address_reg[16:11]);
     range_status = STATUS_OK[2:0];
     if (!(in_memory || in_control || in_streams || in_ring)) range_status = STATUS_UNMAPPED[2:0];
     else if (!in_memory && address_reg[1:0] != 2'd0) range_status = STATUS_MISALIGNED[2:0];
@@ -115,7 +114,9 @@ module request_parser
     else if (runs_over) range_status = STATUS_UNMAPPED[2:0];
   endfunction
 
-  wire bad_length = is_wait ? length_reg != '0 : length_reg == '0 || length_reg > 16'd4096;
+  function automatic logic bad_length();
+    bad_length = is_wait ? length_reg != '0 : length_reg == '0 || length_reg > 16'd4096;
+  endfunction
 
   // -------------------------------------------------------------------------------------------- bytes of the reply
 
@@ -124,18 +125,20 @@ module request_parser
   // The header's memory answers one clock late, so a header byte waits until tx_byte is empty.
   wire load_header = state_reg == REPLY && !reply_is_data && !tx_valid;
   wire load_data = state_reg == REPLY && reply_is_data && !all_loaded_reg && tx_free && data_valid_reg;
-  wire payload_follows = is_read && status_reg == STATUS_OK[2:0];
+  function automatic logic payload_follows();
+    payload_follows = is_read && status_reg == STATUS_OK[2:0];
+  endfunction
 
-  logic [7:0] reply_header_byte;
-  always_comb
+  function automatic logic [7:0] reply_header_byte();
     case (index_reg)
       4'd0: reply_header_byte = START;
       4'd1: reply_header_byte = header_byte_reg | 8'h80;
-      4'd8, 4'd9: reply_header_byte = payload_follows ? header_byte_reg : 8'h00;
+      4'd8, 4'd9: reply_header_byte = payload_follows() ? header_byte_reg : 8'h00;
       4'd10: reply_header_byte = {5'd0, status_reg};
       4'd11: reply_header_byte = ~check_reg;
       default: reply_header_byte = header_byte_reg;
     endcase
+  endfunction
 
   // -------------------------------------------------------------------------------------------- address and data
 
@@ -167,7 +170,9 @@ module request_parser
 
   wire last_of_payload = length_reg == '0;
   wire word_done = lane_reg == 2'd3 || last_of_payload;
-  wire due = $signed(now - address_reg) >= 0;
+  function automatic logic due();
+    due = $signed(now - address_reg) >= 0;
+  endfunction
 
   always_ff @(posedge clk) begin
     // A byte that leaves, a bus access that ends: in any state.
@@ -208,7 +213,7 @@ module request_parser
         end else if (!(is_read || is_write || is_wait)) begin
           status_reg <= STATUS_UNKNOWN_OPERATION[2:0];
           state_reg <= has_payload && length_reg != '0 ? SKIP : REPLY;
-        end else if (bad_length) begin
+        end else if (bad_length()) begin
           status_reg <= STATUS_BAD_LENGTH[2:0];
           state_reg <= has_payload && length_reg != '0 ? SKIP : REPLY;
         end else state_reg <= is_wait ? WAITING : RANGE;
@@ -244,15 +249,15 @@ module request_parser
         all_loaded_reg <= last_of_payload;
       end
 
-      WAITING: if (event_waiting || due) state_reg <= REPLY;
+      WAITING: if (event_waiting || due()) state_reg <= REPLY;
 
       REPLY: begin
         if (load_header) begin
           tx_valid <= 1'b1;
-          tx_byte <= reply_header_byte;
-          check_reg <= check_reg ^ reply_header_byte;
+          tx_byte <= reply_header_byte();
+          check_reg <= check_reg ^ reply_header_byte();
           index_reg <= index_reg + 4'd1;
-          all_loaded_reg <= index_reg == LAST_HEADER_BYTE && !payload_follows;
+          all_loaded_reg <= index_reg == LAST_HEADER_BYTE && !payload_follows();
         end else if (load_data) begin
           tx_valid <= 1'b1;
           tx_byte <= data_reg[8*lane_reg+:8];

@@ -75,50 +75,52 @@ module rig_core
     ENGINE
   } slave_t;
 
-  slave_t slave;
+  logic stb_memory, stb_core, stb_time, stb_events, stb_monitors, stb_engine;
 
-  wire [7:2] offset = bus_adr[7:2];
-  wire in_streams = bus_adr[15:12] == STREAM_BASE[15:12];
-
-  always_comb
+  function automatic slave_t slave();
+    logic [7:2] offset;
+    offset = bus_adr[7:2];
     if (!bus_adr[30]) slave = MEMORY;
     else if (bus_adr[15]) slave = EVENTS;
-    else if (in_streams)
+    else if (bus_adr[12])
       slave = offset == STREAM_EVENT_CAUSE[7:2] || offset == STREAM_EVENT_ENABLE[7:2] ? EVENTS : ENGINE;
     else if (offset >= MONITOR_BASE[7:2]) slave = MONITORS;
     else if (offset >= FPGA_EVENT_PRODUCER[7:2] && offset <= FPGA_EVENT_ENABLE[7:2]) slave = EVENTS;
     else if (offset >= FPGA_TIME_HI[7:2] && offset <= FPGA_ALARM_CONTROL[7:2]) slave = TIME;
     else slave = CORE;
+  endfunction
 
-  wire stb_memory = bus_stb && slave == MEMORY;
-  wire stb_core = bus_stb && slave == CORE;
-  wire stb_time = bus_stb && slave == TIME;
-  wire stb_events = bus_stb && slave == EVENTS;
-  wire stb_monitors = bus_stb && slave == MONITORS;
-  wire stb_engine = bus_stb && slave == ENGINE;
+  always_comb begin
+    {stb_memory, stb_core, stb_time, stb_events, stb_monitors, stb_engine} = '0;
+    if (bus_stb)
+      case (slave())
+        MEMORY: stb_memory = 1'b1;
+        TIME: stb_time = 1'b1;
+        EVENTS: stb_events = 1'b1;
+        MONITORS: stb_monitors = 1'b1;
+        ENGINE: stb_engine = 1'b1;
+        default: stb_core = 1'b1;
+      endcase
+  end
 
   logic ack_memory, ack_core, ack_time, ack_events, ack_monitors, ack_engine;
   logic [31:0] rdata_memory, rdata_core, rdata_time, rdata_events, rdata_monitors, rdata_engine;
 
-  always_comb
-    case (slave)
-      MEMORY: bus_ack = ack_memory;
-      TIME: bus_ack = ack_time;
-      EVENTS: bus_ack = ack_events;
-      MONITORS: bus_ack = ack_monitors;
-      ENGINE: bus_ack = ack_engine;
-      default: bus_ack = ack_core;
-    endcase
+  // Nobody acknowledges without a strobe, and nobody else has one.
+  assign bus_ack = ack_memory || ack_core || ack_time || ack_events || ack_monitors || ack_engine;
 
-  always_comb
-    case (slave)
-      MEMORY: bus_rdata = rdata_memory;
-      TIME: bus_rdata = rdata_time;
-      EVENTS: bus_rdata = rdata_events;
-      MONITORS: bus_rdata = rdata_monitors;
-      ENGINE: bus_rdata = rdata_engine;
-      default: bus_rdata = rdata_core;
-    endcase
+  always_comb begin
+    bus_rdata = 'x;
+    if (bus_stb)
+      case (slave())
+        MEMORY: bus_rdata = rdata_memory;
+        TIME: bus_rdata = rdata_time;
+        EVENTS: bus_rdata = rdata_events;
+        MONITORS: bus_rdata = rdata_monitors;
+        ENGINE: bus_rdata = rdata_engine;
+        default: bus_rdata = rdata_core;
+      endcase
+  end
 
   // -------------------------------------------------------------------------------------------- audio memory
 

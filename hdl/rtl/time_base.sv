@@ -29,7 +29,6 @@ module time_base
   logic        armed_reg;
 
   wire [31:0] address = {FPGA_BASE[31:16], bus_adr, 2'b00};
-  wire        write = bus_stb && bus_we && bus_ack;
 
   assign now = now_reg;
 
@@ -50,11 +49,13 @@ module time_base
     now_reg <= now_reg + 64'd1;
     bus_ack <= bus_stb && !bus_ack;
     if (timer_pulse) armed_reg <= 1'b0;
-    if (write && address == FPGA_ALARM_TIME) begin
-      alarm_time_reg <= bus_wdata;
-      armed_reg <= 1'b1;
+    if (bus_stb && bus_we && bus_ack) begin
+      if (address == FPGA_ALARM_TIME) begin
+        alarm_time_reg <= bus_wdata;
+        armed_reg <= 1'b1;
+      end
+      if (address == FPGA_ALARM_CONTROL) armed_reg <= bus_wdata[0];
     end
-    if (write && address == FPGA_ALARM_CONTROL) armed_reg <= bus_wdata[0];
     if (rst) begin
       now_reg <= 64'd0;
       bus_ack <= 1'b0;
