@@ -322,7 +322,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{task.name:28} {task.label:14} {'fast' if task.fast else '':4}  {task.claim}")
         return 0
     if missing_tools():
-        print(f"prove: {', '.join(missing_tools())} not found; run: pip install -e '.[formal]'", file=sys.stderr)
+        print(f"prove: {', '.join(missing_tools())} not found; run: pip install -e '.[hdl]'", file=sys.stderr)
         return 3
     results: list[Result] = []
     failures = 0
