@@ -142,7 +142,7 @@ def adc_sample(tick: int, channel: int) -> int:
 def check_render(
     setup: StreamSetup, frames: list[Frame], memory: bytes, positions: Sequence[int] | None = None
 ) -> None:
-    """Every frame that reached the DAC is the next one of the ring, byte for byte. `positions`: not as the ring says."""
+    """Every frame at the DAC is the next of the ring, byte for byte. `positions`: in their place."""
     size = setup.sample_bytes
     count = len(frames) * setup.frame_bytes
     source = bytes(memory[position] for position in (positions or setup.positions(count))[:count])
