@@ -270,7 +270,12 @@ TASKS: tuple[Task, ...] = (
                 "if (mem_ack) begin\n        address_reg <= result",
                 "begin\n        address_reg <= result",
             ),
-            Fault("moves_in_pause", "stream_engine.sv", "context_rdata[1:0] != 2'(STREAM_STATE_RUN) || context_rdata[2]", "context_rdata[2]"),
+            Fault(
+                "moves_in_pause",
+                "stream_engine.sv",
+                "context_rdata[1:0] != 2'(STREAM_STATE_RUN) || context_rdata[2]",
+                "context_rdata[2]",
+            ),
             Fault("counts_twice", "stream_engine.sv", "operand = 7'd1;\n    case", "operand = 7'd2;\n    case"),
         ),
     ),
