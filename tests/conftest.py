@@ -54,7 +54,7 @@ def in_bench(item: pytest.Item) -> bool:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
     """A test of board `cocotb` runs inside the simulation; here its reports are told."""
     if not in_bench(item):
         return None
@@ -67,6 +67,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
     for report in rung.reports(item):
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    # The test before this one left standing what the two share; what the next one does not need ends here.
+    item.session._setupstate.teardown_exact(nextitem)
     return True
 
 
