@@ -134,8 +134,7 @@ class TwinBench(Bench):
     def tap_read(self) -> Tap:
         reply = self._call("tap", action="read")
         data = base64.b64decode(reply["samples"])
-        first_ticks = reply["tick"] if "tick" in reply else reply["first_ticks"]  # the twin's word, the model's word
-        return Tap(int(first_ticks), np.frombuffer(data, dtype="<i4").reshape(-1, 2).astype(np.int32))
+        return Tap(int(reply["tick"]), np.frombuffer(data, dtype="<i4").reshape(-1, 2).astype(np.int32))
 
     def tap_stop(self) -> None:
         self._call("tap", action="stop")

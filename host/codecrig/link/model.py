@@ -138,7 +138,7 @@ class ModelControl:
         if board.tap is not None:
             board.tap = []
         data = base64.b64encode(np.ascontiguousarray(samples, dtype="<i4").tobytes()).decode("ascii")
-        return {"first_ticks": board.tap_first_ticks, "samples": data}
+        return {"tick": board.tap_first_ticks, "samples": data}
 
     def _do_inject(self, samples: str) -> dict[str, Any]:
         data = base64.b64decode(samples, validate=True)
