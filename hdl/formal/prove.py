@@ -273,8 +273,8 @@ TASKS: tuple[Task, ...] = (
             Fault(
                 "moves_in_pause",
                 "stream_engine.sv",
-                "if (asked[0]) decision = visit_reg",
-                "decision = visit_reg",
+                "context_rdata[1:0] != 2'(STREAM_STATE_RUN) || context_rdata[2]",
+                "context_rdata[2]",
             ),
             Fault("counts_twice", "stream_engine.sv", "operand = 7'd1;\n    case", "operand = 7'd2;\n    case"),
         ),

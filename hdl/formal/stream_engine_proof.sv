@@ -25,8 +25,8 @@ bind stream_engine stream_engine_taps taps (
         || state_reg == MOVE_A || state_reg == MOVE_B),
     .fill_visit(visit_reg == FILL),
     .tick_visit(visit_reg == TICK),
-    .writes_fields(context_write && context_write_word == FIELDS),
-    .writes_frames(context_write && context_write_word == FRAMES_LO)
+    .writes_fields(!slot && context_write && context_write_word == FIELDS),
+    .writes_frames(!slot && context_write && context_write_word == FRAMES_LO)
 );
 
 // stream_engine with a host that does anything within the bus rules, memory that answers anything at any time, and ticks, samples
@@ -71,8 +71,8 @@ module stream_engine_proof
   wire fields_write = visited && dut.taps.writes_fields;
   wire frames_write = visited && dut.taps.writes_frames;
   // FIELDS and FRAMES_LO of the watched stream.
-  wire [31:0] stored_fields = dut.contexts.words[{watched, 5'd0}];
-  wire [31:0] stored_frames = dut.contexts.words[{watched, 5'd4}];
+  wire [31:0] stored_fields = dut.contexts.words[{watched, 6'd32}];
+  wire [31:0] stored_frames = dut.contexts.words[{watched, 6'd36}];
 
   logic started_reg = 1'b0, rst_reg, waits_reg, host_waits_reg, event_waits_reg;
   logic [W-1:0] watched_reg;

@@ -44,13 +44,19 @@ class StreamState(IntEnum):
 
 class Cause(IntEnum):
     DESCRIPTOR = 0
-    """Stream: the last byte of a descriptor with the EVENT flag was moved. data0 = descriptor index, data1 = tag, data2 = bytes moved (low 32), data3 = frames converted (low 32)."""
+    """Stream: the last byte of a descriptor with the EVENT flag was moved. data0 = descriptor index, data1 = tag, data2 = bytes moved (low 32), data3 = frames converted (low 32). Bit 16 of data0 is the descriptor's LAST flag."""
     UNDERRUN = 1
     """Stream, render: the converter wanted a frame and the FIFO had none, first of a gap. data0 = UNDERRUNS after it."""
     OVERRUN = 2
     """Stream, capture: the converter had a frame and the FIFO no room, first of a gap. data0 = OVERRUNS after it."""
     FAULT = 3
     """Stream: a descriptor was refused; the stream is halted until STOP. data0 = descriptor index, data1 = FaultReason."""
+    INTERVAL = 4
+    """Stream: INTERVAL_BYTES more bytes were moved. data0 = INTERVAL_LEFT, data1 = tag of the current descriptor, data2 and data3 as for DESCRIPTOR, at the end of the visit in which the count was reached."""
+    END_OF_STREAM = 5
+    """Stream: the descriptor with END_OF_STREAM is used up: render, the first tick behind its last whole frame; capture, the first tick behind its last byte. Data as for DESCRIPTOR."""
+    REFUSED = 6
+    """Stream: a request was refused; the stream goes on. data0 = REVOKE."""
     TIMER = 16
     """Board: ALARM_TIME was reached."""
     RING_OVERFLOW = 17
@@ -70,6 +76,19 @@ class FaultReason(IntEnum):
     """Descriptor reaches outside audio memory."""
     BAD_CONFIG = 3
     """RUN with an unsupported CONFIG or RING_SIZE 0."""
+    TOO_MUCH = 4
+    """RUN of a stream that the engine cannot serve beside those that run."""
+    PRODUCER_AHEAD = 5
+    """RING_PRODUCER is more than RING_SIZE ahead of DESCRIPTORS."""
+
+
+class RevokeResult(IntEnum):
+    UNUSED = 0
+    """No descriptor of the range was in use."""
+    DROPPED = 1
+    """The current descriptor lay in the range and was dropped; REVOKE_LEFT bytes of it were not moved."""
+    REFUSED = 2
+    """The range is not queued: no queue, last before first, or last not before RING_PRODUCER. Nothing was changed."""
 
 
 class InputSelect(IntEnum):
@@ -120,6 +139,8 @@ DESCRIPTOR_KEEP_OFFSET = 0xC
 DESCRIPTOR_KEEP_BIT = 0x2
 DESCRIPTOR_END_OF_STREAM_OFFSET = 0xC
 DESCRIPTOR_END_OF_STREAM_BIT = 0x3
+DESCRIPTOR_REMOVED_OFFSET = 0xC
+DESCRIPTOR_REMOVED_BIT = 0x4
 MIDI_RECORD_BYTES = 0x8
 MIDI_RECORD_TIME_OFFSET = 0x0
 MIDI_RECORD_DATA_OFFSET = 0x4
@@ -236,6 +257,8 @@ STREAM_CONFIG_CONTAINER_LSB = 0x2
 STREAM_CONFIG_CONTAINER_W = 0x2
 STREAM_CONFIG_CHANNELS_LSB = 0x4
 STREAM_CONFIG_CHANNELS_W = 0x3
+STREAM_CONFIG_QUEUE_LSB = 0x8
+STREAM_CONFIG_QUEUE_W = 0x1
 STREAM_RING_BASE = 0x8
 STREAM_RING_SIZE = 0xC
 STREAM_EVENT_CAUSE = 0x10
@@ -247,6 +270,12 @@ STREAM_EVENT_CAUSE_OVERRUN_LSB = 0x2
 STREAM_EVENT_CAUSE_OVERRUN_W = 0x1
 STREAM_EVENT_CAUSE_FAULT_LSB = 0x3
 STREAM_EVENT_CAUSE_FAULT_W = 0x1
+STREAM_EVENT_CAUSE_INTERVAL_LSB = 0x4
+STREAM_EVENT_CAUSE_INTERVAL_W = 0x1
+STREAM_EVENT_CAUSE_END_OF_STREAM_LSB = 0x5
+STREAM_EVENT_CAUSE_END_OF_STREAM_W = 0x1
+STREAM_EVENT_CAUSE_REFUSED_LSB = 0x6
+STREAM_EVENT_CAUSE_REFUSED_W = 0x1
 STREAM_EVENT_ENABLE = 0x14
 STREAM_EVENT_ENABLE_DESCRIPTOR_LSB = 0x0
 STREAM_EVENT_ENABLE_DESCRIPTOR_W = 0x1
@@ -256,13 +285,36 @@ STREAM_EVENT_ENABLE_OVERRUN_LSB = 0x2
 STREAM_EVENT_ENABLE_OVERRUN_W = 0x1
 STREAM_EVENT_ENABLE_FAULT_LSB = 0x3
 STREAM_EVENT_ENABLE_FAULT_W = 0x1
+STREAM_EVENT_ENABLE_INTERVAL_LSB = 0x4
+STREAM_EVENT_ENABLE_INTERVAL_W = 0x1
+STREAM_EVENT_ENABLE_END_OF_STREAM_LSB = 0x5
+STREAM_EVENT_ENABLE_END_OF_STREAM_W = 0x1
+STREAM_EVENT_ENABLE_REFUSED_LSB = 0x6
+STREAM_EVENT_ENABLE_REFUSED_W = 0x1
 STREAM_STATUS = 0x18
 STREAM_STATUS_STATE_LSB = 0x0
 STREAM_STATUS_STATE_W = 0x2
 STREAM_STATUS_FAULT_LSB = 0x4
 STREAM_STATUS_FAULT_W = 0x1
+STREAM_STATUS_ENDED_LSB = 0x5
+STREAM_STATUS_ENDED_W = 0x1
+STREAM_RING_PRODUCER = 0x1C
 STREAM_UNDERRUNS = 0x20
 STREAM_OVERRUNS = 0x24
+STREAM_INTERVAL_BYTES = 0x28
+STREAM_INTERVAL_LEFT = 0x2C
+STREAM_REVOKE = 0x30
+STREAM_REVOKE_FIRST_LSB = 0x0
+STREAM_REVOKE_FIRST_W = 0x10
+STREAM_REVOKE_LAST_LSB = 0x10
+STREAM_REVOKE_LAST_W = 0x10
+STREAM_REVOKE_STATUS = 0x34
+STREAM_REVOKE_STATUS_RESULT_LSB = 0x0
+STREAM_REVOKE_STATUS_RESULT_W = 0x2
+STREAM_REVOKE_STATUS_PENDING_LSB = 0x8
+STREAM_REVOKE_STATUS_PENDING_W = 0x1
+STREAM_REVOKE_LEFT = 0x38
+STREAM_FIFO_HIGH_WATER = 0x3C
 STREAM_SNAPSHOT = 0x40
 STREAM_SNAPSHOT_COUNT_LSB = 0x0
 STREAM_SNAPSHOT_COUNT_W = 0x8
@@ -273,6 +325,8 @@ STREAM_SNAP_STATE_STATE_LSB = 0x0
 STREAM_SNAP_STATE_STATE_W = 0x2
 STREAM_SNAP_STATE_FAULT_LSB = 0x4
 STREAM_SNAP_STATE_FAULT_W = 0x1
+STREAM_SNAP_STATE_ENDED_LSB = 0x5
+STREAM_SNAP_STATE_ENDED_W = 0x1
 STREAM_SNAP_TIME_LO = 0x48
 STREAM_SNAP_TIME_HI = 0x4C
 STREAM_SNAP_FRAMES_LO = 0x50
@@ -283,6 +337,16 @@ STREAM_SNAP_DESCRIPTORS = 0x60
 STREAM_SNAP_FIFO_BYTES = 0x64
 STREAM_SNAP_INDEX = 0x68
 STREAM_SNAP_FRAME_TICKS = 0x6C
+STREAM_START_TIME_LO = 0x70
+STREAM_START_TIME_HI = 0x74
+STREAM_PACKET_TIME_LO = 0x78
+STREAM_PACKET_TIME_HI = 0x7C
+STREAM_LIVE_FRAMES_LO = 0x90
+STREAM_LIVE_FRAMES_HI = 0x94
+STREAM_LIVE_BYTES_LO = 0x98
+STREAM_LIVE_BYTES_HI = 0x9C
+STREAM_LIVE_DESCRIPTORS = 0xA0
+STREAM_LIVE_INDEX = 0xA8
 MIDI_BASE = 0x40002000
 MIDI_CONTROL = 0x40002000
 MIDI_CONTROL_RX_GATE_LSB = 0x0

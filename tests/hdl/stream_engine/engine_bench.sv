@@ -4,7 +4,8 @@
 // events, a tick generator. All that the engine does is written to `log.txt`, one line each, for the scoreboard in Python.
 module engine_bench #(
     parameter STREAMS = 4,
-    parameter MAX_CHANNELS = 2
+    parameter MAX_CHANNELS = 2,
+    parameter bit TEST_EN = 1'b0
 ) (
     input wire logic clk,
     input wire logic rst,
@@ -50,7 +51,8 @@ module engine_bench #(
 
   stream_engine #(
       .STREAMS(STREAMS),
-      .MAX_CHANNELS(MAX_CHANNELS)
+      .MAX_CHANNELS(MAX_CHANNELS),
+      .TEST_EN(TEST_EN)
   ) engine (.*);
 
   int log_file;
@@ -78,7 +80,9 @@ module engine_bench #(
         if (mem_we) begin
           $fwrite(log_file, "W %0d %0d %0d %h %h\n", ticks, now, {mem_adr, 2'b00}, mem_sel, mem_wdata);
           for (int i = 0; i < 4; i++) if (mem_sel[i]) words[mem_adr][8*i+:8] <= mem_wdata[8*i+:8];
-        end else for (int i = 0; i < 4; i++) if (mem_sel[i]) mem_rdata[8*i+:8] <= words[mem_adr][8*i+:8];
+        end
+        if (!mem_we) $fwrite(log_file, "G %0d %0d %0d\n", ticks, now, {mem_adr, 2'b00});
+        if (!mem_we) for (int i = 0; i < 4; i++) if (mem_sel[i]) mem_rdata[8*i+:8] <= words[mem_adr][8*i+:8];
       end
     end
     if (rst) begin

@@ -23,10 +23,14 @@ from word_bus import WordBus
 
 STOP, PAUSE, RUN = 0, 2, 3
 CONTROL, CONFIG, RING_BASE, RING_SIZE, STATUS = 0x00, 0x04, 0x08, 0x0C, 0x18
-UNDERRUNS, OVERRUNS, SNAPSHOT = 0x20, 0x24, 0x40
-DESCRIPTOR_EVENT, UNDERRUN, OVERRUN, FAULT = 0, 1, 2, 3
-LENGTH_ZERO, OUTSIDE_MEMORY, BAD_CONFIG = 1, 2, 3
-FAULTED = 1 << 4
+RING_PRODUCER, UNDERRUNS, OVERRUNS, INTERVAL_BYTES, INTERVAL_LEFT = 0x1C, 0x20, 0x24, 0x28, 0x2C
+REVOKE, REVOKE_STATUS, REVOKE_LEFT, FIFO_HIGH_WATER, SNAPSHOT = 0x30, 0x34, 0x38, 0x3C, 0x40
+START_TIME_LO, START_TIME_HI, PACKET_TIME_LO, PACKET_TIME_HI = 0x70, 0x74, 0x78, 0x7C
+LIVE_FRAMES_LO, LIVE_FRAMES_HI, LIVE_BYTES_LO, LIVE_BYTES_HI = 0x90, 0x94, 0x98, 0x9C
+LIVE_DESCRIPTORS, LIVE_INDEX = 0xA0, 0xA8
+DESCRIPTOR_EVENT, UNDERRUN, OVERRUN, FAULT, INTERVAL, END_OF_STREAM, REFUSED = range(7)
+LENGTH_ZERO, OUTSIDE_MEMORY, BAD_CONFIG, TOO_MUCH, PRODUCER_AHEAD = 1, 2, 3, 4, 5
+FAULTED, ENDED = 1 << 4, 1 << 5
 SNAPSHOT_WORDS = (
     "state time_lo time_hi frames_lo frames_hi bytes_lo bytes_hi descriptors fifo_bytes index frame_ticks"
 ).split()
@@ -40,7 +44,7 @@ class EngineBench:
         self.memory = bytearray(MEMORY_BYTES)
         self.clock_runs = False
         # Behind reset the engine clears its RAMs first.
-        self.bus = WordBus(dut, limit_clocks=300)
+        self.bus = WordBus(dut, limit_clocks=600)
         self.random = random.Random(cocotb.RANDOM_SEED)
 
     async def start(self, *, latency: int = 1, stall: bool = False, period: int = 256) -> None:

@@ -3,6 +3,7 @@
 Knows descriptors, formats and the order of frames; it does not know how the engine works or how long it takes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import cycle, pairwise
 
@@ -11,15 +12,24 @@ MEMORY_BYTES = 131072
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
-    """One element of a ring. `event` sets the EVENT flag."""
+    """One element of a ring. `event` sets the EVENT flag, `flags` sets others."""
 
     address: int
     length_bytes: int
     tag: int = 0
     event: bool = True
+    flags: int = 0
 
     def words(self) -> list[int]:
-        return [self.address, self.length_bytes, self.tag, int(self.event) | 4]
+        return [self.address, self.length_bytes, self.tag, int(self.event) | 4 | self.flags]
+
+    @property
+    def removed(self) -> bool:
+        return bool(self.flags & 0x10)
+
+    @property
+    def last(self) -> bool:
+        return bool(self.flags & 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +42,7 @@ class StreamSetup:
     channels: int
     ring_base: int
     ring: tuple[Descriptor, ...]
+    queue: bool = False
 
     @property
     def frame_bytes(self) -> int:
@@ -39,7 +50,7 @@ class StreamSetup:
 
     @property
     def config(self) -> int:
-        return int(self.capture) | (self.sample_bytes - 1) << 2 | (self.channels - 1) << 4
+        return int(self.capture) | (self.sample_bytes - 1) << 2 | (self.channels - 1) << 4 | int(self.queue) << 8
 
     def positions(self, count: int) -> list[int]:
         """Memory address of each of the first `count` bytes of the stream."""
@@ -47,6 +58,8 @@ class StreamSetup:
         for descriptor in cycle(self.ring):
             if len(found) >= count:
                 break
+            if descriptor.removed:
+                continue
             found += range(descriptor.address, descriptor.address + min(descriptor.length_bytes, count - len(found)))
         return found
 
@@ -78,6 +91,7 @@ class Log:
     events: list[Event] = field(default_factory=list)
     tick_cycles: dict[int, int] = field(default_factory=dict)
     writes: list[tuple[int, int, int]] = field(default_factory=list)  # cycle, address, byte selects
+    accesses: list[tuple[int, int, bool]] = field(default_factory=list)  # cycle, address, write; reads as well
 
     def of(self, stream: int) -> list[Frame]:
         return self.frames.get(stream, [])
@@ -112,6 +126,9 @@ def parse_log(text: str) -> Log:
             log.events.append(Event(int(clock), values[0], values[1], (values[2], values[3], values[4], values[5])))
         elif kind == "W":
             log.writes.append((int(clock), int(words[0]), int(words[1], 16)))
+            log.accesses.append((int(clock), int(words[0]), True))
+        elif kind == "G":
+            log.accesses.append((int(clock), int(words[0]), False))
         else:
             raise AssertionError(line)
     return log
@@ -122,16 +139,19 @@ def adc_sample(tick: int, channel: int) -> int:
     return ((tick << 3 | channel) + 1) * 0x9E3779B1 & 0xFFFF_FFFF
 
 
-def check_render(setup: StreamSetup, frames: list[Frame], memory: bytes) -> None:
-    """Every frame that reached the DAC is the next one of the ring, byte for byte."""
+def check_render(
+    setup: StreamSetup, frames: list[Frame], memory: bytes, positions: Sequence[int] | None = None
+) -> None:
+    """Every frame at the DAC is the next of the ring, byte for byte. `positions`: in their place."""
     size = setup.sample_bytes
-    source = bytes(memory[position] for position in setup.positions(len(frames) * setup.frame_bytes))
+    count = len(frames) * setup.frame_bytes
+    source = bytes(memory[position] for position in (positions or setup.positions(count))[:count])
     for number, frame in enumerate(frames):
         expected = []
         for channel in range(setup.channels):
             start = number * setup.frame_bytes + channel * size
             word = int.from_bytes(source[start : start + size], "little") << (32 - 8 * size)
-            expected.append(word & 0xFFFF_FF00)
+            expected.append((word ^ (1 << 31 if size == 1 else 0)) & 0xFFFF_FF00)
         if setup.channels == 1:
             expected *= 2
         assert frame.samples == expected, (
@@ -152,16 +172,22 @@ def captured_bytes(setup: StreamSetup, frames: list[Frame]) -> bytes:
     out = bytearray()
     for frame in frames:
         for channel in range(setup.channels):
-            word = adc_sample(frame.tick, channel) & 0xFFFF_FF00
+            word = (adc_sample(frame.tick, channel) ^ (1 << 31 if setup.sample_bytes == 1 else 0)) & 0xFFFF_FF00
             out += word.to_bytes(4, "little")[4 - setup.sample_bytes :]
     return bytes(out)
 
 
-def apply_capture(setup: StreamSetup, frames: list[Frame], moved_bytes: int, memory: bytearray) -> None:
+def apply_capture(
+    setup: StreamSetup,
+    frames: list[Frame],
+    moved_bytes: int,
+    memory: bytearray,
+    positions: Sequence[int] | None = None,
+) -> None:
     """Write into `memory` what the engine must have written when it says it moved `moved_bytes`."""
     data = captured_bytes(setup, frames)
     assert moved_bytes <= len(data), f"{moved_bytes} bytes in memory, {len(data)} taken"
-    for position, value in zip(setup.positions(moved_bytes), data, strict=False):
+    for position, value in zip(positions or setup.positions(moved_bytes), data, strict=False):
         memory[position] = value
 
 
@@ -169,13 +195,18 @@ def check_descriptor_events(setup: StreamSetup, log: Log, moved_bytes: int) -> i
     """Each finished descriptor with the flag has its event, in order, with the right words. Returns how many."""
     events = [event for event in log.events if event.stream == setup.stream and event.cause == 0]
     expected, total, number = [], 0, 0
-    while total + setup.ring[number % len(setup.ring)].length_bytes <= moved_bytes:
+    while True:
         index = number % len(setup.ring)
         descriptor = setup.ring[index]
+        if descriptor.removed:
+            number += 1
+            continue
+        if total + descriptor.length_bytes > moved_bytes:
+            break
         total += descriptor.length_bytes
         number += 1
         if descriptor.event:
-            expected.append((index, descriptor.tag, total))
+            expected.append((index | int(descriptor.last) << 16, descriptor.tag, total))
     assert [event.data[:3] for event in events] == expected, f"stream {setup.stream}: wrong descriptor events"
     for event in events:
         converted = sum(1 for frame in log.of(setup.stream) if frame.cycle < event.cycle)

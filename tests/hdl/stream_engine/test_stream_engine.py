@@ -17,12 +17,15 @@ from harness import (  # noqa: E402
     DESCRIPTOR_EVENT,
     FAULT,
     FAULTED,
+    INTERVAL_BYTES,
     LENGTH_ZERO,
     OUTSIDE_MEMORY,
     OVERRUN,
     OVERRUNS,
     PAUSE,
+    REVOKE,
     RING_BASE,
+    RING_PRODUCER,
     RING_SIZE,
     RUN,
     SNAPSHOT,
@@ -272,16 +275,16 @@ async def carries_into_high_words(dut: Any) -> None:
     await bench.clocks(300)
     frames_start, bytes_start = 0xFFFF_FFFC, 0xFFFF_FFE0
     fetched_before = {}
-    for setup in setups:  # words of the context, see stream_engine.sv: FRAMES_LO 4, BYTES_LO 6, DESCRIPTORS 8, count 16
+    for setup in setups:  # words of the context, see stream_engine.sv: FRAMES_LO 36, BYTES_LO 38, DESCRIPTORS 40
         contexts = dut.engine.contexts.words
-        assert int(contexts[32 * setup.stream + 4].value) == 0
-        fetched = int(contexts[32 * setup.stream + 6].value)
+        assert int(contexts[64 * setup.stream + 36].value) == 0
+        fetched = int(contexts[64 * setup.stream + 38].value)
         assert fetched in ((0,) if setup.capture else range(61, 65))
         fetched_before[setup.stream] = fetched
-        contexts[32 * setup.stream + 4].value = frames_start
-        contexts[32 * setup.stream + 6].value = bytes_start
-        contexts[32 * setup.stream + 8].value = 0xFFFF_FFFF
-        contexts[32 * setup.stream + 16].value = 0xFF
+        contexts[64 * setup.stream + 36].value = frames_start
+        contexts[64 * setup.stream + 38].value = bytes_start
+        contexts[64 * setup.stream + 40].value = 0xFFFF_FFFF
+        contexts[64 * setup.stream + 16].value = 0xFF
     dut.tick_enable.value = 1
     await bench.clocks(20 * 256)
     for setup in setups:
@@ -468,7 +471,6 @@ async def bad_settings(dut: Any) -> None:
     stereo_16 = 1 << 2 | 1 << 4
     # CONFIG, RING_BASE, RING_SIZE, reason
     cases = [
-        (0 | 1 << 4, 0x1_0000, 1, BAD_CONFIG),
         (1 << 2 | 2 << 4, 0x1_0000, 1, BAD_CONFIG),
         (3 << 2 | 7 << 4 | 1, 0x1_0000, 1, BAD_CONFIG),
         (stereo_16, 0x1_0000, 0, BAD_CONFIG),
@@ -524,7 +526,7 @@ async def host_registers(dut: Any) -> None:
     """Settings read back with reserved bits 0; unused offsets and streams that are not there read 0; ack is quick."""
     bench = EngineBench(dut)
     await bench.start()
-    masks = {CONFIG: 0x7D, RING_BASE: 0x1FFF0, RING_SIZE: 0x1FF}
+    masks = {CONFIG: 0x17D, RING_BASE: 0x1FFF0, RING_SIZE: 0x1FF, RING_PRODUCER: 0xFFFF, INTERVAL_BYTES: 0xFFFF_FFFF}
     for stream in range(4):
         for register, mask in masks.items():
             for value in (0xFFFF_FFFF, 0, 0x5A5A_5A5A, 0xA5A5_A5A5):
@@ -540,7 +542,7 @@ async def host_registers(dut: Any) -> None:
             if stream < 4 and offset in (*masks, 0x10, 0x14):
                 continue
             assert await bench.read(stream, offset) == 0
-            if stream >= 4 or offset not in (CONTROL, SNAPSHOT):
+            if stream >= 4 or offset not in (CONTROL, SNAPSHOT, REVOKE):
                 await bench.write(stream, offset, 0xFFFF_FFFF)
                 assert await bench.read(stream, offset) == 0
     assert bench.bus.longest_ack_clocks == 1
@@ -649,3 +651,8 @@ def test_stream_engine() -> None:
 def test_eight_streams() -> None:
     parameters = {"STREAMS": 8, "MAX_CHANNELS": 8}
     run_cocotb("engine_bench", SOURCES, HERE / "eight_streams.py", parameters, build_name="stream_engine_8")
+
+
+def test_features() -> None:
+    parameters = {"STREAMS": 8, "MAX_CHANNELS": 8, "TEST_EN": 1}
+    run_cocotb("engine_bench", SOURCES, HERE / "features.py", parameters, build_name="stream_engine_features")
