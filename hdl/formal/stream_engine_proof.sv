@@ -49,7 +49,9 @@ module stream_engine_proof
     input wire logic [ 31:0] frame_ticks,
     input wire logic [ 31:0] mem_rdata,
     input wire logic         mem_ack,
+    input wire logic         mem_err,
     input wire logic         frame_tick,
+    input wire logic [ 10:0] frame_clocks,
     input wire logic [ 31:0] adc_sample,
     input wire logic [  1:0] ev_word,
     input wire logic         ev_ready,
@@ -92,7 +94,7 @@ module stream_engine_proof
     started_reg <= 1'b1;
     rst_reg <= rst;
     watched_reg <= watched;
-    waits_reg <= mem_stb && !mem_ack && !rst;
+    waits_reg <= mem_stb && !mem_ack && !mem_err && !rst;
     access_reg <= access;
     host_waits_reg <= bus_stb && !bus_ack && !rst;
     host_access_reg <= host_access;
@@ -106,7 +108,8 @@ module stream_engine_proof
       assume (watched == watched_reg);
       if (host_waits_reg) assume (host_access == host_access_reg);
       // Ack at least one clock behind the strobe, and only for a strobe.
-      assume (!mem_ack || waits_reg);
+      assume (!(mem_ack || mem_err) || waits_reg);
+      assume (!mem_ack || !mem_err);
       assume (!ev_ready || ev_valid);
 
       // Wishbone: an access stands as it is until its ack.

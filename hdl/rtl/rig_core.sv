@@ -197,8 +197,8 @@ module rig_core
       .bus_stb(stb_engine), .bus_we, .bus_adr(bus_adr[15:2]), .bus_wdata, .bus_rdata(rdata_engine), .bus_ack(ack_engine),
       .now, .frame_ticks,
       .mem_stb(engine_stb), .mem_we(engine_we), .mem_adr(engine_adr), .mem_sel(engine_sel), .mem_wdata(engine_wdata),
-      .mem_rdata(engine_rdata), .mem_ack(engine_ack),
-      .frame_tick,
+      .mem_rdata(engine_rdata), .mem_ack(engine_ack), .mem_err(1'b0),
+      .frame_tick, .frame_clocks(11'd256),
       .dac_we, .dac_stream, .dac_channel, .dac_sample,
       .adc_channel, .adc_sample, .adc_take,
       .ev_stamp, .ev_valid, .ev_cause, .ev_stream, .ev_word, .ev_data, .ev_ready

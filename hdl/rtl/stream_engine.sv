@@ -32,9 +32,7 @@ module stream_engine
     // Most channels of a stream that RUN accepts, 1 to 8.
     parameter MAX_CHANNELS = 2,
     // The host may write the LIVE registers of a stream in PAUSE, to test how counts wrap.
-    parameter bit TEST_EN = 1'b0,
-    // Clocks of a frame that the streams that run may need together, by the table of stream_clocks below.
-    parameter BUDGET_CLOCKS = 240
+    parameter bit TEST_EN = 1'b0
 ) (
     input wire logic clk,
     input wire logic rst,
@@ -60,9 +58,13 @@ module stream_engine
     output logic      [31:0] mem_wdata,
     input  wire logic [31:0] mem_rdata,
     input  wire logic        mem_ack,
+    // In place of mem_ack: the access was refused. The stream halts.
+    input  wire logic        mem_err,
 
     // Converter side. Samples are left-justified two's complement of 24 bits.
     input  wire logic        frame_tick,
+    // System clocks from one tick to the next, 128 to 1536: the time that the streams that run share.
+    input  wire logic [10:0] frame_clocks,
     output logic             dac_we,
     output logic      [ 3:0] dac_stream,
     output logic      [ 2:0] dac_channel,
@@ -198,7 +200,7 @@ module stream_engine
   logic last_reg;  // the finished descriptor had the LAST flag
   logic packet_reg;  // which time to note: PACKET_TIME, not START_TIME
   logic outside_reg;  // revocation: the current descriptor lies outside the range
-  logic [8:0] load_reg;  // clocks of a frame that the streams need
+  logic [10:0] load_reg;  // clocks of a frame that the streams need
 
   // ------------------------------------------------------------ context RAM and the host
 
@@ -402,7 +404,7 @@ module stream_engine
 
   // Clocks of a frame that a stream needs.
   wire [8:0] stream_clocks = 9'd10 + 9'(frame_bytes) + 9'(channels_reg);
-  wire [8:0] load_next = load_reg + stream_clocks;
+  wire [10:0] load_next = load_reg + 11'(stream_clocks);
 
   // ------------------------------------------------------------ what is read and written in each state
 
@@ -698,7 +700,7 @@ module stream_engine
       WIPE:
       if (!hold) begin
         word_reg <= word_reg + 6'd1;
-        if (started_reg) load_reg <= load_reg - stream_clocks;
+        if (started_reg) load_reg <= load_reg - 11'(stream_clocks);
         started_reg <= 1'b0;
         if (word_reg == LAST_CLEARED) state_reg <= NOTE;
       end
@@ -713,7 +715,7 @@ module stream_engine
       START_B: state_reg <= bad_config ? HALT : START_C;
       START_C: begin
         reason_reg <= 3'(FAULT_REASON_TOO_MUCH);
-        state_reg  <= load_next > 9'(BUDGET_CLOCKS) ? HALT : START_D;
+        state_reg  <= load_next > frame_clocks - 11'(frame_clocks[10:4]) ? HALT : START_D;
       end
       START_D: begin
         load_reg <= load_next;
@@ -792,7 +794,10 @@ module stream_engine
         state_reg <= descriptor_slot[13] ? HALT : FETCH;
       end
       FETCH:
-      if (mem_ack) begin
+      if (mem_err) begin
+        reason_reg <= 3'(FAULT_REASON_BUS_ERROR);
+        state_reg  <= HALT;
+      end else if (mem_ack) begin
         address_reg[3:2] <= address_reg[3:2] + 2'd1;
         word_reg <= word_reg + 6'd1;
         case (word_reg[1:0])
@@ -824,7 +829,10 @@ module stream_engine
         if (ticks_reg != 4'd0) fill_stream_reg <= stream_reg;
       end
       MOVE_B:
-      if (mem_ack) begin
+      if (mem_err) begin
+        reason_reg <= 3'(FAULT_REASON_BUS_ERROR);
+        state_reg  <= HALT;
+      end else if (mem_ack) begin
         address_reg <= result[16:0];
         limit_reg <= limit;
         moved_reg <= moved_reg + 6'(move_bytes);
@@ -946,7 +954,7 @@ module stream_engine
       snapshot_reg <= '0;
       revoke_reg <= '0;
       control_reg <= '0;
-      load_reg <= 9'd0;
+      load_reg <= 11'd0;
       bus_ack <= 1'b0;
     end
   end

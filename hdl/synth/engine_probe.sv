@@ -11,7 +11,7 @@ module engine_probe #(
     output logic data_out
 );
 
-  localparam int INPUTS = 2 + 14 + 32 + 64 + 32 + 32 + 1 + 1 + 32 + 2 + 1;
+  localparam int INPUTS = 2 + 14 + 32 + 64 + 32 + 32 + 1 + 1 + 1 + 11 + 32 + 2 + 1;
   localparam int OUTPUTS = 32 + 1 + 2 + 15 + 4 + 32 + 1 + 4 + 3 + 32 + 3 + 1 + 2 + 8 + 8 + 32;
 
   logic [INPUTS-1:0] inputs_reg;
@@ -23,13 +23,14 @@ module engine_probe #(
     data_out <= outputs_reg[OUTPUTS-1];
   end
 
-  logic bus_stb, bus_we, mem_ack, frame_tick, ev_ready;
+  logic bus_stb, bus_we, mem_ack, mem_err, frame_tick, ev_ready;
+  logic [10:0] frame_clocks;
   logic [15:2] bus_adr;
   logic [31:0] bus_wdata, frame_ticks, mem_rdata, adc_sample;
   logic [63:0] now;
   logic [1:0] ev_word;
 
-  assign {bus_stb, bus_we, bus_adr, bus_wdata, now, frame_ticks, mem_rdata, mem_ack, frame_tick, adc_sample, ev_word, ev_ready} =
+  assign {bus_stb, bus_we, bus_adr, bus_wdata, now, frame_ticks, mem_rdata, mem_ack, mem_err, frame_tick, frame_clocks, adc_sample, ev_word, ev_ready} =
       inputs_reg;
 
   logic bus_ack, mem_stb, mem_we, dac_we, adc_take, ev_stamp, ev_valid;
@@ -48,8 +49,8 @@ module engine_probe #(
       .clk, .rst,
       .bus_stb, .bus_we, .bus_adr, .bus_wdata, .bus_rdata, .bus_ack,
       .now, .frame_ticks,
-      .mem_stb, .mem_we, .mem_adr, .mem_sel, .mem_wdata, .mem_rdata, .mem_ack,
-      .frame_tick,
+      .mem_stb, .mem_we, .mem_adr, .mem_sel, .mem_wdata, .mem_rdata, .mem_ack, .mem_err,
+      .frame_tick, .frame_clocks,
       .dac_we, .dac_stream, .dac_channel, .dac_sample,
       .adc_channel, .adc_sample, .adc_take,
       .ev_stamp, .ev_valid, .ev_cause, .ev_stream, .ev_word, .ev_data, .ev_ready

@@ -80,6 +80,8 @@ class FaultReason(IntEnum):
     """RUN of a stream that the engine cannot serve beside those that run."""
     PRODUCER_AHEAD = 5
     """RING_PRODUCER is more than RING_SIZE ahead of DESCRIPTORS."""
+    BUS_ERROR = 6
+    """An access was refused at the memory port: it lies outside the fence. What it should have moved was not."""
 
 
 class RevokeResult(IntEnum):

@@ -38,7 +38,9 @@ module engine_bench #(
   logic frame_tick;
   logic [31:0] random;
 
-  logic mem_stb, mem_we, mem_ack;
+  logic mem_stb, mem_we, mem_ack, mem_err;
+  assign mem_err = 1'b0;
+  wire [10:0] frame_clocks = frame_period[10:0];
   logic [16:2] mem_adr;
   logic [3:0] mem_sel;
   logic [31:0] mem_wdata, mem_rdata;
