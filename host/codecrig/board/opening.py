@@ -1,7 +1,7 @@
 """Opening a board by name, and finding the boards there are.
 
-Names: `model`, `twin`, `cocotb` (inside a bench), a folder in `boards/`, or `usbip:HOST[:PORT]/BUSID` for a board that
-somebody else exports.
+Names: `model`, `twin`, `cocotb` (inside a bench), a folder in `boards/`, `usbip:HOST[:PORT]/BUSID` for a board that
+somebody else exports, or `replay:FILE` for a recorded run.
 """
 
 from __future__ import annotations
@@ -9,20 +9,24 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import msgspec
 
-from codecrig.board.bench import TwinBench
+from codecrig import package_version
+from codecrig.board.bench import Control, TwinBench
 from codecrig.board.board import Board
 from codecrig.board.errors import BoardError, EnvironmentProblem, ProfileError
 from codecrig.board.profile import BoardProfile, find_profile, load_profile, profile_files
-from codecrig.link import LinkError
+from codecrig.link import Link, LinkError
 
 if TYPE_CHECKING:
+    from codecrig.link.recording import Recorder, Recording
     from codecrig.link.usb import UsbDevice
     from codecrig.twin import TwinProcess
 
@@ -61,20 +65,52 @@ def open_board(
     pace: Pace = "virtual",
     trace: Path | None = None,
     log: Path | None = None,
+    record: Path | None = None,
 ) -> Board:
     """An open board in a known state: streams stopped, converter off.
 
     `profile` overrides the profile file. `clock_ppm`, `pace`, `trace` (an FST file) and `log` are for simulated boards.
+    `record` names a file for all that passes over the link; `replay:FILE` as a name runs from it.
     Raises EnvironmentProblem if the name is unknown or no such board is there, LinkError or BoardError if it is there
     but does not answer as it should.
     """
+    kind, _, rest = name.partition(":")
+    if kind == "replay" and rest:
+        options = {"serial": serial, "profile": profile, "clock_ppm": clock_ppm, "trace": trace, "record": record}
+        return _open_replay(Path(rest), [option for option, value in options.items() if value is not None])
+    recorder = None
+    if record is not None:
+        from codecrig.link.recording import Recorder
+
+        try:
+            recorder = Recorder(record)
+        except LinkError as error:
+            raise EnvironmentProblem(str(error)) from error
+    try:
+        return _open(name, serial, profile, clock_ppm, pace, trace, log, recorder)
+    except BaseException:
+        if recorder is not None:
+            recorder.close()
+        raise
+
+
+def _open(
+    name: str,
+    serial: str | None,
+    profile: Path | None,
+    clock_ppm: float | None,
+    pace: Pace,
+    trace: Path | None,
+    log: Path | None,
+    recorder: Recorder | None,
+) -> Board:
     kind, _, _ = name.partition(":")
     if kind == "usbip" and ":" in name:
-        return _open_usbip(name, load_profile(profile or find_profile("twin")), serial)
+        return _open_usbip(name, load_profile(profile or find_profile("twin")), serial, recorder)
     if ":" in name:
         raise EnvironmentProblem(
-            f"expected a board name or usbip:HOST[:PORT]/BUSID; found {name!r}: boards of kind {kind!r} are not "
-            f"supported in this version; next step: choose one of {', '.join(sorted(profile_files()))}"
+            f"expected a board name, usbip:HOST[:PORT]/BUSID or replay:FILE; found {name!r}: boards of kind {kind!r} "
+            f"are not supported in this version; next step: choose one of {', '.join(sorted(profile_files()))}"
         )
     loaded = load_profile(profile or find_profile(name))
     if loaded.kind != "twin" and (trace is not None or pace != "virtual"):
@@ -82,17 +118,83 @@ def open_board(
     if loaded.kind != "usb" and serial is not None:
         raise EnvironmentProblem(f"board {name!r} is simulated: a serial number chooses among physical boards")
     if loaded.kind == "model":
-        return _open_model(loaded, clock_ppm)
+        return _open_model(loaded, clock_ppm, recorder)
     if loaded.kind == "cocotb":
+        if recorder is not None:
+            raise EnvironmentProblem(f"board {name!r} lives in a bench of yours: a run on it cannot be recorded")
         return _open_cocotb(loaded, clock_ppm)
     if loaded.kind == "twin":
-        return _open_twin(loaded, clock_ppm, pace, trace, log)
+        return _open_twin(loaded, clock_ppm, pace, trace, log, recorder)
     if clock_ppm is not None:
         raise EnvironmentProblem(f"board {name!r} is physical: clock_ppm is for simulated boards")
-    return _open_usb(loaded, serial)
+    return _open_usb(loaded, serial, recorder)
 
 
-def _open_model(profile: BoardProfile, clock_ppm: float | None) -> Board:
+def _board(
+    link: Link,
+    profile: BoardProfile,
+    recorder: Recorder | None,
+    *,
+    control: Control | None = None,
+    capabilities: Collection[str] = (),
+    on_close: Sequence[Callable[[], None]] = (),
+) -> Board:
+    """The board behind `link`; all that passes is written down if there is a recorder."""
+    closing = list(on_close)
+    if recorder is not None:
+        from codecrig.link.recording import Heading
+
+        recorder.heading(
+            Heading(
+                package=f"codecrig {package_version()}",
+                started=datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+                board=profile.name,
+                link=link.name,
+                serial=link.serial,
+                bench=sorted(capabilities),
+                profile=msgspec.to_builtins(profile),
+            )
+        )
+        link = recorder.link(link)
+        control = recorder.control(control) if control is not None else None
+        closing.append(recorder.close)
+    bench = TwinBench(control, capabilities) if control is not None else None
+    return Board(link, profile, bench=bench, on_close=closing)
+
+
+def _open_replay(file: Path, options: list[str]) -> Board:
+    from codecrig.link.recording import ReplayLink
+
+    if options:
+        raise EnvironmentProblem(f"a replay takes no {', '.join(options)}: the recording says it all; leave it out")
+    recording, profile = _recording(file)
+    link = ReplayLink(recording)
+    return _board(link, profile, None, control=link, capabilities=recording.heading.bench)
+
+
+def board_profile(name: str, profile: Path | None = None) -> BoardProfile:
+    """What board `name` promises, without opening it. Raises EnvironmentProblem."""
+    if name.startswith("replay:"):
+        return _recording(Path(name.removeprefix("replay:")))[1]
+    return load_profile(profile or find_profile("twin" if name.startswith("usbip:") else name))
+
+
+def _recording(file: Path) -> tuple[Recording, BoardProfile]:
+    from codecrig.link.recording import Recording
+
+    try:
+        recording = Recording(file)
+        return recording, msgspec.convert(recording.heading.profile, BoardProfile)
+    except LinkError as error:
+        raise EnvironmentProblem(str(error)) from error
+    except msgspec.ValidationError as error:
+        raise EnvironmentProblem(
+            f"{file}: the profile in it does not fit this version: {error}; "
+            f"next step: replay with {recording.heading.package}"
+        ) from error
+
+
+def _open_model(profile: BoardProfile, clock_ppm: float | None, recorder: Recorder | None) -> Board:
     from codecrig.link.model import ModelLink
     from codecrig.model import CodecSettings
 
@@ -102,7 +204,7 @@ def _open_model(profile: BoardProfile, clock_ppm: float | None) -> Board:
         frame_clocks=profile.frame_clocks,
         codec=CodecSettings(**msgspec.structs.asdict(profile.analog)),
     )
-    return Board(link, profile, bench=TwinBench(link.control, [*profile.bench, "statistics"]))
+    return _board(link, profile, recorder, control=link.control, capabilities=[*profile.bench, "statistics"])
 
 
 def _open_cocotb(profile: BoardProfile, clock_ppm: float | None) -> Board:
@@ -122,7 +224,7 @@ def _open_cocotb(profile: BoardProfile, clock_ppm: float | None) -> Board:
     return Board(link, profile, bench=offer.bench)
 
 
-def _open_usb(profile: BoardProfile, serial: str | None) -> Board:
+def _open_usb(profile: BoardProfile, serial: str | None, recorder: Recorder | None) -> Board:
     from codecrig.link import usb
 
     try:
@@ -134,10 +236,10 @@ def _open_usb(profile: BoardProfile, serial: str | None) -> Board:
         )
     except usb.DeviceNotFound as error:
         raise EnvironmentProblem(f"board {profile.name!r}: {error}") from error
-    return Board(link, profile)
+    return _board(link, profile, recorder)
 
 
-def _open_usbip(name: str, profile: BoardProfile, serial: str | None) -> Board:
+def _open_usbip(name: str, profile: BoardProfile, serial: str | None, recorder: Recorder | None) -> Board:
     from codecrig.link import usb
     from codecrig.link.usbip import UsbipBackend
 
@@ -155,11 +257,16 @@ def _open_usbip(name: str, profile: BoardProfile, serial: str | None) -> Board:
         )
     except LinkError as error:
         raise EnvironmentProblem(f"{name}: {error}") from error
-    return Board(link, profile)
+    return _board(link, profile, recorder)
 
 
 def _open_twin(
-    profile: BoardProfile, clock_ppm: float | None, pace: Pace, trace: Path | None, log: Path | None
+    profile: BoardProfile,
+    clock_ppm: float | None,
+    pace: Pace,
+    trace: Path | None,
+    log: Path | None,
+    recorder: Recorder | None,
 ) -> Board:
     from codecrig import twin
     from codecrig.link import usb
@@ -187,8 +294,14 @@ def _open_twin(
             explain=control.why_dead,
             timeout_s=usb.TWIN_TIMEOUT_S,
         )
-        bench = TwinBench(control, [*profile.bench, "usb", "statistics"])
-        board = Board(link, profile, bench=bench, on_close=[control.close, process.close])
+        board = _board(
+            link,
+            profile,
+            recorder,
+            control=control,
+            capabilities=[*profile.bench, "usb", "statistics"],
+            on_close=[control.close, process.close],
+        )
         undo.pop_all()
     return board
 

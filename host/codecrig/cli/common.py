@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.metadata
 import json
 import logging
 import platform
@@ -22,13 +21,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from codecrig import package_version
 from codecrig.board import (
     Board,
     BoardError,
     BoardProfile,
     EnvironmentProblem,
-    find_profile,
-    load_profile,
+    board_profile,
     open_board,
 )
 from codecrig.link import LinkError
@@ -272,11 +271,11 @@ class BoardChoice:
     clock_ppm: float | None
     pace: str
     trace: Path | None
+    record: Path | None
 
     def board_profile(self) -> BoardProfile:
-        """The board's promises, before it is opened. Raises ProfileError."""
-        name = "twin" if self.name.startswith("usbip:") else self.name
-        return load_profile(self.profile or find_profile(name))
+        """The board's promises, before it is opened. Raises EnvironmentProblem."""
+        return board_profile(self.name, self.profile)
 
     def open(self, session: Session) -> Board:
         """The board, open; a twin is built first if need be."""
@@ -291,6 +290,7 @@ class BoardChoice:
                 clock_ppm=self.clock_ppm,
                 pace="real" if self.pace == "real" else "virtual",
                 trace=self.trace,
+                record=self.record,
             )
         log.info("board %s, serial %s, is open", board.profile.name, board.serial)
         return board
@@ -318,12 +318,16 @@ def board_options(function: Command) -> Command:
 
     @functools.wraps(function)
     def wrapper(*arguments: Any, **options: Any) -> Any:
-        names = ("serial", "profile", "clock_ppm", "pace", "trace")
+        names = ("serial", "profile", "clock_ppm", "pace", "trace", "record")
         choice = BoardChoice(options.pop("board"), *(options.pop(name) for name in names))
         return function(*arguments, choice=choice, **options)
 
     result: Any = wrapper
     for option in (
+        click.option(
+            "--record", type=FILE, metavar="FILE",
+            help="Write down all that passes between host and board; --board replay:FILE runs from it.",
+        ),
         click.option("--trace", type=FILE, metavar="FILE", help="Twin: write all signals as FST (slow)."),
         click.option(
             "--pace", type=click.Choice(["virtual", "real"]), default="virtual", show_default=True,
@@ -340,14 +344,6 @@ def board_options(function: Command) -> Command:
     ):  # fmt: skip
         result = option(result)
     return result
-
-
-def package_version() -> str:
-    """Version of the installed package."""
-    try:
-        return importlib.metadata.version("codecrig")
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def provenance(session: Session, board: Board, choice: BoardChoice) -> dict[str, str]:

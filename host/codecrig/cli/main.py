@@ -11,8 +11,9 @@ from typing import Any
 
 import click
 
+from codecrig import package_version
 from codecrig.cli import bench, boards, demo, doctor, streams
-from codecrig.cli.common import ExitStatus, Session, package_version, verbosity_options
+from codecrig.cli.common import ExitStatus, Session, verbosity_options
 
 
 class _Group(click.Group):

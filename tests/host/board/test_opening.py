@@ -31,7 +31,7 @@ def test_clock_ppm_replaces_the_profiles() -> None:
     ("name", "text"),
     [
         ("nonsense", "expected a board name, one of: .*model.*; found 'nonsense'"),
-        ("replay:run.jsonl", "boards of kind 'replay' are not supported in this version"),
+        ("bluetooth:x", "boards of kind 'bluetooth' are not supported in this version"),
         ("serial:/dev/ttyUSB1", "boards of kind 'serial' are not supported in this version"),
         ("usbip:somewhere", "expected usbip:HOST.*; found 'usbip:somewhere'"),
         ("usbip:127.0.0.1:1/1-1", "no USB/IP server at 127.0.0.1:1"),
