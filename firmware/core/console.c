@@ -80,9 +80,9 @@ static void command_help(const char *argument) {
 static void command_version(const char *argument) {
   (void)argument;
   const uint32_t version = bridge_wire_version();
-  (void)print("codecrig wire %" PRIu32 ".%" PRIu32 ".%" PRIu32 " firmware %08" PRIx32 " serial %016" PRIX64 " fpga %s",
+  (void)print("codecrig wire %" PRIu32 ".%" PRIu32 ".%" PRIu32 " firmware %08" PRIx32 " serial %08" PRIX32 "%08" PRIX32 " fpga %s",
               version >> BRIDGE_VERSION_MAJOR_LSB, (version >> BRIDGE_VERSION_MINOR_LSB) & 0xFFu, version & 0xFFu,
-              bridge_build(), port_serial(), port_fpga_done() ? "ready" : "not configured");
+              bridge_build(), (uint32_t)(port_serial() >> 32), (uint32_t)port_serial(), port_fpga_done() ? "ready" : "not configured");
 }
 
 static void command_counters(const char *argument) {

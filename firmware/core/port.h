@@ -24,7 +24,25 @@ bool port_attention(void);
 /* The FPGA is configured (CDONE). */
 bool port_fpga_done(void);
 
+/* ---- configuring the FPGA: its slave SPI port ---- */
+
+/* true: holds the FPGA in reset, which clears it, and takes the lines of its configuration port. false: lets it go. */
+void port_fpga_reset(bool held);
+
+/* Drives the port's chip select. */
+void port_fpga_config_select(bool selected);
+
+/* Starts to send bytes, most significant bit first; they stay valid until port_fpga_config_busy() returns false. */
+void port_fpga_config_send(const uint8_t *bytes, uint32_t length);
+bool port_fpga_config_busy(void);
+
+/* Lets go of the lines. */
+void port_fpga_config_release(void);
+
 /* ---- the board ---- */
+
+/* Restarts into the boot loader, which waits for a new firmware over USB. Returns only where there is none. */
+void port_boot_loader(void);
 
 /* Microseconds since power-up. */
 uint64_t port_time_us(void);

@@ -1,0 +1,142 @@
+"""Builds the firmware that is flashed: build/firmware/<board>/codecrig.elf and .uf2, for pico-ice and pico2-ice.
+
+    python firmware/build.py [BOARD ...]
+
+Needs cmake, make and arm-none-eabi-gcc (Debian: cmake gcc-arm-none-eabi libnewlib-arm-none-eabi). The Pico SDK and
+TinyUSB are found as `sources.py` says. It loads nothing onto a board.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import sources
+
+PORT = sources.FIRMWARE / "port" / "rp2040"
+BUILD = sources.BUILD / "firmware"
+TOOLS = ("cmake", "make", "arm-none-eabi-gcc")
+DEBIAN_PACKAGES = "cmake make gcc-arm-none-eabi libnewlib-arm-none-eabi"
+UF2_MAGIC = (0x0A324655, 0x9E5D5157, 0x0AB16F30)
+UF2_FAMILY_PRESENT = 0x2000
+UF2_DATA_BYTES = 256
+FLASH_START, FLASH_END = 0x1000_0000, 0x1100_0000
+FLASH_SECTOR_BYTES = 4096
+
+
+class BuildFailed(Exception):
+    """A tool is missing or failed. The message says which, and where its log is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """A board that the port knows: its header in boards/, and the chip's UF2 family (from Microsoft's list)."""
+
+    name: str
+    family: int
+
+    @property
+    def header(self) -> str:
+        return self.name.replace("-", "_")
+
+
+BOARDS = {board.name: board for board in (Board("pico-ice", 0xE48BFF56), Board("pico2-ice", 0xE48BFF59))}
+
+
+def flash_image(elf: bytes) -> dict[int, bytes]:
+    """What a 32-bit little-endian ELF file puts into flash: physical address to bytes. Raises ValueError."""
+    if elf[:6] != b"\x7fELF\x01\x01" or len(elf) < 52:
+        raise ValueError("not a 32-bit little-endian ELF file")
+    offset, size, count = (struct.unpack_from(form, elf, at)[0] for form, at in (("<I", 28), ("<H", 42), ("<H", 44)))
+    image: dict[int, bytes] = {}
+    for index in range(count):
+        kind, start, _, physical, file_bytes = struct.unpack_from("<5I", elf, offset + index * size)
+        if kind == 1 and file_bytes > 0:
+            if not FLASH_START <= physical < physical + file_bytes <= FLASH_END:
+                raise ValueError(f"segment at 0x{physical:08X} is not in flash")
+            image[physical] = elf[start : start + file_bytes]
+    return image
+
+
+def uf2(image: dict[int, bytes], family: int) -> bytes:
+    """UF2 file of whole 4 KiB sectors, as the boot loader needs them (RP2040 erratum E14); gaps are 0xFF."""
+    sectors: dict[int, bytearray] = {}
+    for address, data in sorted(image.items()):
+        for at, byte in enumerate(data, address):
+            base = at - at % FLASH_SECTOR_BYTES
+            sectors.setdefault(base, bytearray(b"\xff" * FLASH_SECTOR_BYTES))[at - base] = byte
+    pages = [
+        (base + offset, bytes(sectors[base][offset : offset + UF2_DATA_BYTES]))
+        for base in sorted(sectors)
+        for offset in range(0, FLASH_SECTOR_BYTES, UF2_DATA_BYTES)
+    ]
+    blocks = []
+    for number, (address, data) in enumerate(pages):
+        header = (*UF2_MAGIC[:2], UF2_FAMILY_PRESENT, address, UF2_DATA_BYTES, number, len(pages), family)
+        blocks.append(struct.pack("<8I", *header) + data.ljust(476, b"\0") + struct.pack("<I", UF2_MAGIC[2]))
+    return b"".join(blocks)
+
+
+def build(board: Board) -> Path:
+    """Builds for one board; returns its folder with codecrig.elf, codecrig.uf2 and build.log."""
+    for tool in TOOLS:
+        if shutil.which(tool) is None:
+            raise BuildFailed(f"{tool} not found; on Debian: apt install {DEBIAN_PACKAGES}")
+    sdk, tinyusb = sources.find(sources.PICO_SDK, _say).path, sources.find_tinyusb(_say).path
+    folder = BUILD / board.name
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "build.log"
+    settings = {
+        "PICO_SDK_PATH": sdk,
+        "PICO_TINYUSB_PATH": tinyusb,
+        "TINYUSB_SOURCE": tinyusb / "src",
+        "PICO_NO_PICOTOOL": 1,
+        "PICO_BOARD": board.header,
+        "CODECRIG_BUILD": f"0x{sources.build_id():08X}",
+        "CMAKE_BUILD_TYPE": "Release",
+    }
+    commands = [
+        ["cmake", "-S", str(PORT), "-B", str(folder), *(f"-D{name}={value}" for name, value in settings.items())],
+        ["make", "-C", str(folder), "--no-print-directory"],
+    ]
+    environment = {name: value for name, value in os.environ.items() if name not in ("CFLAGS", "CXXFLAGS", "MAKEFLAGS")}
+    with log.open("w") as output:
+        for command in commands:
+            output.write(f"$ {' '.join(command)}\n")
+            output.flush()
+            if subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, env=environment).returncode:
+                tail = "\n".join(log.read_text(errors="replace").splitlines()[-8:])
+                raise BuildFailed(f"{command[0]} failed for {board.name}; log {log}:\n{tail}")
+    (folder / "codecrig.uf2").write_bytes(uf2(flash_image((folder / "codecrig.elf").read_bytes()), board.family))
+    return folder
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def main(names: list[str]) -> int:
+    unknown = [name for name in names if name not in BOARDS]
+    if unknown:
+        _say(f"expected boards among {', '.join(BOARDS)}; found {', '.join(unknown)}")
+        return 2
+    try:
+        for name in names or BOARDS:
+            folder = build(BOARDS[name])
+            size = subprocess.run(["arm-none-eabi-size", "codecrig.elf"], cwd=folder, capture_output=True, text=True)
+            print(f"{folder / 'codecrig.uf2'}\n{size.stdout}", end="")
+    except (BuildFailed, sources.SourceError) as error:
+        _say(f"error: {error}")
+        return 3
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

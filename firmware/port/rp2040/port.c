@@ -1,0 +1,159 @@
+/* The port for RP2040 (pico-ice) and RP2350 (pico2-ice): clocks, SPI with DMA, lines, watchdog, main loop.
+ *
+ * System clock 61.44 MHz: VCO 1536 MHz / 5 / 5. The FPGA gets it divided by 5, 12.288 MHz exactly, the SPI clock is a quarter of
+ * it, 15.36 MHz. All of it runs from SRAM (the image is copied there at start), so flash never delays it.
+ */
+#include "port.h"
+
+#include "config_spi.pio.h"
+#include "firmware.h"
+#include "hardware/clocks.h"
+#include "hardware/dma.h"
+#include "hardware/gpio.h"
+#include "hardware/pio.h"
+#include "hardware/spi.h"
+#include "hardware/watchdog.h"
+#include "pico/bootrom.h"
+#include "pico/platform.h"
+#include "pico/time.h"
+#include "pico/unique_id.h"
+#include "tusb.h"
+
+#define SPI_HZ 15360000u
+#define FPGA_CLOCK_DIVISOR 5u
+#define CONFIG_CLOCK_DIVISOR 1u
+#define WATCHDOG_MS 1000u
+
+_Static_assert(SYS_CLK_HZ == 61440000, "the audio clock is a fifth of the system clock");
+
+static uint spi_tx_channel;
+static uint spi_rx_channel;
+static uint config_channel;
+static uint config_machine;
+
+/* ---------------------------------------------------------------- SPI to the running FPGA */
+
+static void spi_begin(void) {
+  gpio_init(PIN_SPI_CS_N);
+  gpio_put(PIN_SPI_CS_N, true);
+  gpio_set_dir(PIN_SPI_CS_N, GPIO_OUT);
+  gpio_init(PIN_ATTENTION);
+  gpio_pull_down(PIN_ATTENTION); /* low while the FPGA is not configured */
+  spi_init(FPGA_SPI, SPI_HZ);
+  gpio_set_function(PIN_SPI_RX, GPIO_FUNC_SPI);
+  gpio_set_function(PIN_SPI_SCK, GPIO_FUNC_SPI);
+  gpio_set_function(PIN_SPI_TX, GPIO_FUNC_SPI);
+  spi_tx_channel = (uint)dma_claim_unused_channel(true);
+  spi_rx_channel = (uint)dma_claim_unused_channel(true);
+}
+
+void port_spi_start(const uint8_t *tx, uint8_t *rx, uint32_t length) {
+  dma_channel_config in = dma_channel_get_default_config(spi_rx_channel);
+  channel_config_set_transfer_data_size(&in, DMA_SIZE_8);
+  channel_config_set_dreq(&in, spi_get_dreq(FPGA_SPI, false));
+  channel_config_set_read_increment(&in, false);
+  channel_config_set_write_increment(&in, true);
+  dma_channel_configure(spi_rx_channel, &in, rx, &spi_get_hw(FPGA_SPI)->dr, length, false);
+  dma_channel_config out = dma_channel_get_default_config(spi_tx_channel);
+  channel_config_set_transfer_data_size(&out, DMA_SIZE_8);
+  channel_config_set_dreq(&out, spi_get_dreq(FPGA_SPI, true));
+  dma_channel_configure(spi_tx_channel, &out, &spi_get_hw(FPGA_SPI)->dr, tx, length, false);
+  dma_start_channel_mask((1u << spi_rx_channel) | (1u << spi_tx_channel));
+}
+
+/* The last byte has arrived when the receiving channel has stored it. */
+bool port_spi_busy(void) { return dma_channel_is_busy(spi_rx_channel); }
+
+void port_spi_select(bool selected) { gpio_put(PIN_SPI_CS_N, !selected); }
+
+bool port_attention(void) { return gpio_get(PIN_ATTENTION); }
+
+bool port_fpga_done(void) { return gpio_get(PIN_CDONE); }
+
+/* ---------------------------------------------------------------- configuring the FPGA */
+
+static void config_begin(void) {
+  gpio_init(PIN_CDONE); /* has its own pull-up */
+  gpio_init(PIN_CRESET_N);
+  gpio_put(PIN_CRESET_N, false); /* driven low or let go; the board pulls it up */
+  gpio_init(PIN_CONFIG_SELECT_N);
+  gpio_put(PIN_CONFIG_SELECT_N, false); /* the same */
+  config_machine = (uint)pio_claim_unused_sm(pio0, true);
+  const uint program = (uint)pio_add_program(pio0, &config_spi_program);
+  pio_sm_config config = config_spi_program_get_default_config(program);
+  sm_config_set_out_pins(&config, PIN_CONFIG_DATA, 1);
+  sm_config_set_sideset_pins(&config, PIN_CONFIG_CLOCK);
+  sm_config_set_out_shift(&config, false, true, 8); /* the byte comes in the top bits: DMA repeats it in all four */
+  sm_config_set_clkdiv_int_frac8(&config, CONFIG_CLOCK_DIVISOR, 0);
+  pio_sm_init(pio0, config_machine, program, &config);
+  config_channel = (uint)dma_claim_unused_channel(true);
+}
+
+void port_fpga_reset(bool held) {
+  if (held) { /* take the lines: behind configuration they belong to the FPGA and its flash */
+    pio_gpio_init(pio0, PIN_CONFIG_DATA);
+    pio_gpio_init(pio0, PIN_CONFIG_CLOCK);
+    pio_sm_set_consecutive_pindirs(pio0, config_machine, PIN_CONFIG_DATA, 1, true);
+    pio_sm_set_consecutive_pindirs(pio0, config_machine, PIN_CONFIG_CLOCK, 1, true);
+    pio_sm_set_enabled(pio0, config_machine, true);
+  }
+  gpio_set_dir(PIN_CRESET_N, held ? GPIO_OUT : GPIO_IN);
+}
+
+void port_fpga_config_select(bool selected) { gpio_set_dir(PIN_CONFIG_SELECT_N, selected ? GPIO_OUT : GPIO_IN); }
+
+void port_fpga_config_send(const uint8_t *bytes, uint32_t length) {
+  dma_channel_config config = dma_channel_get_default_config(config_channel);
+  channel_config_set_transfer_data_size(&config, DMA_SIZE_8);
+  channel_config_set_dreq(&config, pio_get_dreq(pio0, config_machine, true));
+  pio0->fdebug = 1u << (PIO_FDEBUG_TXSTALL_LSB + config_machine); /* set again when the last bit has gone */
+  dma_channel_configure(config_channel, &config, &pio0->txf[config_machine], bytes, length, true);
+}
+
+bool port_fpga_config_busy(void) {
+  return dma_channel_is_busy(config_channel) || (pio0->fdebug & (1u << (PIO_FDEBUG_TXSTALL_LSB + config_machine))) == 0;
+}
+
+void port_fpga_config_release(void) {
+  pio_sm_set_enabled(pio0, config_machine, false);
+  gpio_init(PIN_CONFIG_DATA);
+  gpio_init(PIN_CONFIG_CLOCK);
+}
+
+/* ---------------------------------------------------------------- the board */
+
+uint64_t port_time_us(void) { return time_us_64(); }
+
+uint64_t port_serial(void) {
+  pico_unique_board_id_t id;
+  pico_get_unique_board_id(&id);
+  uint64_t serial = 0;
+  for (uint32_t i = 0; i < sizeof id.id; i++) {
+    serial = (serial << 8) | id.id[i];
+  }
+  return serial;
+}
+
+void port_boot_loader(void) { reset_usb_boot(0, 0); }
+
+/* TinyUSB asks for time in milliseconds. */
+uint32_t tusb_time_millis_api(void) { return (uint32_t)(time_us_64() / 1000u); }
+
+static void fpga_clock_begin(void) {
+  clock_gpio_init_int_frac16(PIN_FPGA_CLOCK, CLOCKS_CLK_GPOUT0_CTRL_AUXSRC_VALUE_CLK_SYS, FPGA_CLOCK_DIVISOR, 0);
+  hw_set_bits(&clocks_hw->clk[FPGA_CLOCK_OUTPUT].ctrl, CLOCKS_CLK_GPOUT0_CTRL_DC50_BITS); /* 50 % also for an odd divisor */
+}
+
+int main(void) {
+  fpga_clock_begin();
+  spi_begin();
+  config_begin();
+  if (!firmware_init()) {
+    port_boot_loader();
+  }
+  watchdog_enable(WATCHDOG_MS, true);
+  for (;;) {
+    watchdog_update();
+    (void)firmware_task();
+  }
+}
