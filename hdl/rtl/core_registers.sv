@@ -1,6 +1,6 @@
 `default_nettype none
 
-// Registers that belong to no other module: identity, scratch, converter control, pattern control, trigger.
+// Registers that belong to no other module: identity, scratch, converter control, pattern control, levels of the trigger pins.
 //
 // Slave on the word bus: whole words, answers one clock behind bus_stb. An address without a register reads 0.
 module core_registers
@@ -37,10 +37,9 @@ module core_registers
     input wire logic [31:0] pattern_errors,
     input wire logic [31:0] pattern_first_bad,
 
-    // Trigger pins; trigger_in is synchronised here, trigger_pulse tells that it rose
+    // Trigger pins; trigger_in is synchronised already
     output logic trigger_out,
-    input wire logic trigger_in,
-    output logic trigger_pulse
+    input wire logic trigger_in
 );
 
   localparam int RING_LOG2 = $clog2(EVENT_RING_BYTES / EVENT_RECORD_BYTES);
@@ -51,14 +50,6 @@ module core_registers
   end
 
   logic [31:0] scratch_reg;
-  logic trigger_in_sys, trigger_before_reg;
-
-  level_synchroniser trigger_synchroniser (.clk, .rst, .level(trigger_in), .level_sys(trigger_in_sys));
-
-  always_ff @(posedge clk) begin
-    trigger_before_reg <= trigger_in_sys;
-    trigger_pulse <= !rst && trigger_in_sys && !trigger_before_reg;
-  end
 
   // Read data, in two parts that are or-ed: that makes a smaller multiplexer.
   // Functions, so that a simulator works them out in an access only.
@@ -92,7 +83,7 @@ module core_registers
       FPGA_CONVERTER_CONTROL[7:2]: narrow_word = {26'd0, input_select, 2'd0, mute, converter_enable};
       FPGA_PATTERN_CONTROL[7:2]: narrow_word = {30'd0, pattern_check_enable, pattern_kind};
       FPGA_TRIGGER_OUT[7:2]: narrow_word = {31'd0, trigger_out};
-      FPGA_TRIGGER_IN[7:2]: narrow_word = {31'd0, trigger_in_sys};
+      FPGA_TRIGGER_IN[7:2]: narrow_word = {31'd0, trigger_in};
       default: narrow_word = '0;
     endcase
   endfunction
