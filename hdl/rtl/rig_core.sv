@@ -5,7 +5,7 @@
 //   spi_bridge -> request_parser -> word bus -> memory_arbiter -> audio_memory
 //                                            -> core_registers, time_base, event_ring, bus_monitor, stream_engine
 //                                            -> midi_uart, spdif_transmitter, i2c_master, trigger
-//   stream_engine <-> memory_arbiter;  stream_engine <-> converter_hub <-> i2s_master <-> converter pins
+//   stream_engine <-> address_fence <-> memory_arbiter;  stream_engine <-> converter_hub <-> i2s_master <-> converter pins
 //                                                        converter_hub -> spdif_transmitter
 //
 // clk is the converter's master clock, 12.288 MHz = 256 x 48 kHz; only SPI and the inputs of the peripherals come from elsewhere.
@@ -92,10 +92,12 @@ module rig_core
     MIDI,
     SPDIF,
     I2C,
-    TRIGGER
+    TRIGGER,
+    FENCE
   } slave_t;
 
-  logic stb_memory, stb_core, stb_time, stb_events, stb_monitors, stb_engine, stb_midi, stb_spdif, stb_i2c, stb_trigger;
+  logic stb_memory, stb_core, stb_time, stb_events, stb_monitors, stb_engine, stb_midi, stb_spdif, stb_i2c, stb_trigger,
+      stb_fence;
 
   function automatic slave_t slave();
     logic [7:2] offset;
@@ -112,6 +114,7 @@ module rig_core
     else if (bus_adr[12])
       slave = offset == STREAM_EVENT_CAUSE[7:2] || offset == STREAM_EVENT_ENABLE[7:2] ? EVENTS : ENGINE;
     else if (offset >= MONITOR_BASE[7:2]) slave = MONITORS;
+    else if (offset == FPGA_FENCE_FIRST[7:2] || offset == FPGA_FENCE_LAST[7:2]) slave = FENCE;
     else if (offset >= FPGA_EVENT_PRODUCER[7:2] && offset <= FPGA_EVENT_ENABLE[7:2]) slave = EVENTS;
     else if (offset >= FPGA_TIME_HI[7:2] && offset <= FPGA_ALARM_CONTROL[7:2]) slave = TIME;
     else slave = CORE;
@@ -119,7 +122,7 @@ module rig_core
 
   always_comb begin
     {stb_memory, stb_core, stb_time, stb_events, stb_monitors, stb_engine} = '0;
-    {stb_midi, stb_spdif, stb_i2c, stb_trigger} = '0;
+    {stb_midi, stb_spdif, stb_i2c, stb_trigger, stb_fence} = '0;
     if (bus_stb)
       case (slave())
         MEMORY: stb_memory = 1'b1;
@@ -131,17 +134,19 @@ module rig_core
         SPDIF: stb_spdif = 1'b1;
         I2C: stb_i2c = 1'b1;
         TRIGGER: stb_trigger = 1'b1;
+        FENCE: stb_fence = 1'b1;
         default: stb_core = 1'b1;
       endcase
   end
 
-  logic ack_memory, ack_core, ack_time, ack_events, ack_monitors, ack_engine, ack_midi, ack_spdif, ack_i2c, ack_trigger;
+  logic ack_memory, ack_core, ack_time, ack_events, ack_monitors, ack_engine, ack_midi, ack_spdif, ack_i2c, ack_trigger,
+      ack_fence;
   logic [31:0] rdata_memory, rdata_core, rdata_time, rdata_events, rdata_monitors, rdata_engine;
-  logic [31:0] rdata_midi, rdata_spdif, rdata_i2c, rdata_trigger;
+  logic [31:0] rdata_midi, rdata_spdif, rdata_i2c, rdata_trigger, rdata_fence;
 
   // Nobody acknowledges without a strobe, and nobody else has one.
   assign bus_ack = ack_memory || ack_core || ack_time || ack_events || ack_monitors || ack_engine
-      || ack_midi || ack_spdif || ack_i2c || ack_trigger;
+      || ack_midi || ack_spdif || ack_i2c || ack_trigger || ack_fence;
 
   always_comb begin
     bus_rdata = 'x;
@@ -156,6 +161,7 @@ module rig_core
         SPDIF: bus_rdata = rdata_spdif;
         I2C: bus_rdata = rdata_i2c;
         TRIGGER: bus_rdata = rdata_trigger;
+        FENCE: bus_rdata = rdata_fence;
         default: bus_rdata = rdata_core;
       endcase
   end
@@ -167,16 +173,23 @@ module rig_core
   logic [3:0] memory_sel;
   logic [31:0] memory_wdata, memory_rdata;
 
-  logic engine_stb, engine_we, engine_ack;
+  logic engine_stb, engine_we, engine_ack, engine_err;
+  logic fenced_stb;
   logic [16:2] engine_adr;
   logic [3:0] engine_sel;
   logic [31:0] engine_wdata, engine_rdata;
+
+  address_fence fence (
+      .clk, .rst,
+      .bus_stb(stb_fence), .bus_we, .bus_adr(bus_adr[15:2]), .bus_wdata, .bus_rdata(rdata_fence), .bus_ack(ack_fence),
+      .engine_stb, .engine_adr(engine_adr[16:8]), .engine_err, .memory_stb(fenced_stb), .memory_ack(engine_ack)
+  );
 
   memory_arbiter arbiter (
       .clk, .rst,
       .host_stb(stb_memory), .host_we(bus_we), .host_adr(bus_adr[16:2]), .host_sel(bus_sel), .host_wdata(bus_wdata),
       .host_rdata(rdata_memory), .host_ack(ack_memory),
-      .engine_stb, .engine_we, .engine_adr, .engine_sel, .engine_wdata, .engine_rdata, .engine_ack,
+      .engine_stb(fenced_stb), .engine_we, .engine_adr, .engine_sel, .engine_wdata, .engine_rdata, .engine_ack,
       .memory_stb, .memory_we, .memory_adr, .memory_sel, .memory_wdata, .memory_rdata
   );
 
@@ -218,7 +231,7 @@ module rig_core
       .bus_stb(stb_monitors), .bus_we, .bus_adr(bus_adr[15:2]), .bus_wdata, .bus_rdata(rdata_monitors),
       .bus_ack(ack_monitors),
       .now_lo(now[31:0]),
-      .access_valid(engine_stb && engine_ack), .access_we(engine_we), .access_adr(engine_adr),
+      .access_valid(fenced_stb && engine_ack), .access_we(engine_we), .access_adr(engine_adr),
       .monitor_valid, .monitor_stamp, .monitor_index, .monitor_address, .monitor_ready
   );
 
@@ -237,7 +250,7 @@ module rig_core
       .bus_stb(stb_engine), .bus_we, .bus_adr(bus_adr[15:2]), .bus_wdata, .bus_rdata(rdata_engine), .bus_ack(ack_engine),
       .now, .frame_ticks,
       .mem_stb(engine_stb), .mem_we(engine_we), .mem_adr(engine_adr), .mem_sel(engine_sel), .mem_wdata(engine_wdata),
-      .mem_rdata(engine_rdata), .mem_ack(engine_ack), .mem_err(1'b0),
+      .mem_rdata(engine_rdata), .mem_ack(engine_ack), .mem_err(engine_err),
       .frame_tick, .frame_clocks,
       .dac_we, .dac_stream, .dac_channel, .dac_sample,
       .adc_channel, .adc_sample, .adc_take,
