@@ -14,6 +14,8 @@ module rig_core
 #(
     // Number of streams, 1 to 16
     parameter int STREAMS = 4,
+    // Channels of the converter: 2, 4 or 8; TDM needs more than 2
+    parameter int CHANNELS = 2,
     // Bitstream id, read in FPGA_BUILD
     parameter logic [31:0] BUILD = 32'h0
 ) (
@@ -239,7 +241,7 @@ module rig_core
 
   logic frame_tick, dac_we, adc_take;
   logic [10:0] frame_clocks;
-  /* verilator lint_off UNUSEDSIGNAL */  // for a mixer, which does not exist yet: the last writer wins
+  /* verilator lint_off UNUSEDSIGNAL */  // the mixer need not know whose sample it adds
   logic [3:0] dac_stream;
   /* verilator lint_on UNUSEDSIGNAL */
   logic [2:0] dac_channel, adc_channel;
@@ -262,40 +264,44 @@ module rig_core
   logic converter_enable, mute, mute_loopback, level_out, pulse_out, trigger_level;
   logic pattern_kind, pattern_check_enable, pattern_restart, frame_written;
   logic [1:0] input_select;
+  logic [1:0] converter_format;
   logic [31:0] pattern_seed, pattern_frames, pattern_errors;
-  logic [47:0] adc_frame, pattern_frame, render_frame;
+  logic [CHANNELS*24-1:0] adc_frame, render_frame;
+  logic [23:0] source_sample, sent_sample;
+  logic first_sample, second_sample;
 
-  assign frame_clocks = 11'd256;
-
-  core_registers #(.STREAMS(STREAMS), .BUILD(BUILD)) registers (
+  core_registers #(.STREAMS(STREAMS), .CHANNELS(CHANNELS), .BUILD(BUILD)) registers (
       .clk, .rst,
       .bus_stb(stb_core), .bus_we, .bus_adr(bus_adr[7:2]), .bus_wdata, .bus_rdata(rdata_core), .bus_ack(ack_core),
-      .converter_enable, .mute, .input_select, .frame_ticks,
+      .converter_enable, .converter_format, .frame_clocks, .mute, .input_select, .frame_ticks,
       .pattern_kind, .pattern_check_enable, .pattern_restart, .pattern_seed,
       .pattern_frames, .pattern_errors, .pattern_first_bad,
       .trigger_out(level_out), .trigger_in(trigger_level)
   );
 
-  converter_hub hub (
+  converter_hub #(.CHANNELS(CHANNELS)) hub (
       .clk, .rst,
-      .enable(converter_enable), .mute, .input_select, .frame_ticks,
-      .frame_tick, .adc_frame, .pattern_frame,
+      .enable(converter_enable), .mute, .mute_loopback, .input_select, .frame_ticks,
+      .frame_tick, .adc_frame, .source_sample,
       .dac_we, .dac_channel, .dac_sample, .adc_channel, .adc_sample,
       .render_frame, .frame_written
   );
 
-  i2s_master i2s (
+  i2s_master #(.CHANNELS(CHANNELS)) serializer (
       .clk, .rst,
-      .enable(converter_enable), .frame_tick, .frame_out(render_frame), .mute, .frame_in(adc_frame),
+      .enable(converter_enable), .format(converter_format), .frame_clocks(frame_clocks[10:7]),
+      .frame_tick, .frame_out(render_frame), .mute, .frame_in(adc_frame),
+      .sample(sent_sample), .first_sample, .second_sample,
       .i2s_bclk, .i2s_lrck, .i2s_dac_data, .i2s_adc_data
   );
 
   pattern pattern_unit (
       .clk, .rst,
       .kind(pattern_kind), .seed(pattern_seed), .restart(pattern_restart), .check_enable(pattern_check_enable),
-      .frame_tick,
-      .source_frame(pattern_frame), .source_shown(input_select == INPUT_SELECT_PATTERN[1:0]), .source_taken(adc_take),
-      .render_frame, .frame_written,
+      .enable(converter_enable), .frame_tick,
+      .source_chosen(input_select == INPUT_SELECT_PATTERN[1:0]), .source_taken(adc_take),
+      .source_channel(adc_channel), .source_sample,
+      .frame_written, .sample(sent_sample), .first_sample, .second_sample,
       .frames(pattern_frames), .errors(pattern_errors), .first_bad(pattern_first_bad), .error_pulse(pattern_pulse)
   );
 
@@ -304,7 +310,7 @@ module rig_core
   spdif_transmitter spdif (
       .clk, .rst,
       .bus_stb(stb_spdif), .bus_we, .bus_adr(bus_adr[15:2]), .bus_wdata, .bus_rdata(rdata_spdif), .bus_ack(ack_spdif),
-      .frame_clocks, .frame_tick, .frame_out(render_frame), .mute,
+      .frame_clocks, .frame_tick, .frame_out(render_frame[CHANNELS*24-1-:48]), .mute,
       .mute_loopback, .header_off, .spdif_out
   );
 
@@ -332,7 +338,7 @@ module rig_core
 
   assign trigger_out = level_out || pulse_out;
 
-  wire unused = &{1'b0, mute_loopback, midi_received_pulse, midi_sent_pulse, midi_overflow_pulse};
+  wire unused = &{1'b0, midi_received_pulse, midi_sent_pulse, midi_overflow_pulse};
 
 endmodule
 
