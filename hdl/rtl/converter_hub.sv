@@ -1,31 +1,39 @@
 `default_nettype none
 
-// Stands between the stream engine and the converter: keeps the frame that the engine writes until the next tick, chooses what
-// capture streams hear, counts ticks.
+// Stands between the stream engine and the converter: mixes what the engine writes until the next tick, chooses what capture
+// streams hear, counts ticks.
 //
-// All at frame_tick: the frame written since the tick before goes to the DAC (a channel that nobody wrote is silence; the serializer
-// mutes, and so does the loopback here), and one input frame is latched for the engine to read until the next tick. Samples at the engine's side are 32 bits,
-// left-justified; the converter has 24, so the low 8 are dropped and read as 0. Channels above 1 are dropped and read as 0.
+// All at frame_tick: the frame mixed since the tick before goes to the DAC (a channel that nobody wrote is silence; the serializer
+// mutes, and so does the loopback here), and one input frame is latched for the engine to read until the next tick. Samples at the
+// engine's side are 32 bits, left-justified; the converter has 24, so the low 8 are dropped and read as 0. The first write of a
+// channel behind a tick replaces what is there, each further one is added; a sum that does not fit is clipped at once. Channels
+// from CHANNELS on are dropped and read as 0.
+//
+// A write counts from its third clock on. One less than two clocks before a tick is lost.
 module converter_hub
   import codecrig_pkg::*;
-(
+#(
+    // Channels of the converter, 1 to 8
+    parameter int CHANNELS = 2
+) (
     input wire logic clk,
     input wire logic rst,
 
-    // Control
+    // Control. Muted loopback is silence; mute_loopback does nothing else.
     input wire logic enable,
     input wire logic mute,
+    input wire logic mute_loopback,
     input wire logic [1:0] input_select,
     output logic [31:0] frame_ticks,
 
-    // Converter: {left, right}, 24 bits each
+    // Converter: first channel at the top, 24 bits each
     input wire logic frame_tick,
-    input wire logic [47:0] adc_frame,
+    input wire logic [CHANNELS*24-1:0] adc_frame,
 
-    // Pattern source
-    input wire logic [47:0] pattern_frame,
+    // Pattern source: sample of adc_channel if it was chosen at the last tick, else 0
+    input wire logic [23:0] source_sample,
 
-    // Engine, render: any order, last write wins
+    // Engine, render: any order; writes of one channel at least two clocks apart
     input wire logic dac_we,
     input wire logic [2:0] dac_channel,
     /* verilator lint_off UNUSEDSIGNAL */
@@ -36,20 +44,14 @@ module converter_hub
     input wire logic [2:0] adc_channel,
     output logic [31:0] adc_sample,
 
-    // What was written since the last tick, for serializer and checker; frame_written tells whether anything was
-    output logic [47:0] render_frame,
+    // What was written since the last tick, for the serializer; frame_written tells whether anything was
+    output logic [CHANNELS*24-1:0] render_frame,
     output logic frame_written
 );
 
-  logic [47:0] input_reg;
-  logic enable_before_reg;
+  localparam int BITS = CHANNELS * 24;
 
-  always_comb
-    case (adc_channel)
-      3'd0: adc_sample = {input_reg[47:24], 8'd0};
-      3'd1: adc_sample = {input_reg[23:0], 8'd0};
-      default: adc_sample = '0;
-    endcase
+  logic enable_before_reg;
 
   wire starts = rst || (enable && !enable_before_reg);
 
@@ -59,26 +61,69 @@ module converter_hub
     if (starts) frame_ticks <= '0;
     else if (frame_tick) frame_ticks <= frame_ticks + 32'd1;
 
-  always_ff @(posedge clk)
-    if (starts || frame_tick) begin
-      render_frame  <= '0;
-      frame_written <= 1'b0;
-    end else if (dac_we) begin
-      frame_written <= 1'b1;
-      if (dac_channel == 3'd0) render_frame[47:24] <= dac_sample[31:8];
-      if (dac_channel == 3'd1) render_frame[23:0] <= dac_sample[31:8];
+  // -------------------------------------------------------------------------------------------- render
+
+  logic [BITS-1:0] mix_reg;
+  logic [CHANNELS-1:0] written_reg;  // since the last tick; else mix_reg is old
+  logic [24:0] sum_reg;
+  logic [2:0] sum_channel_reg;
+  logic sum_valid_reg;
+
+  always_comb begin
+    render_frame = '0;
+    for (int channel = 0; channel < CHANNELS; channel++)
+      if (written_reg[channel]) render_frame[BITS-1-channel*24-:24] = mix_reg[BITS-1-channel*24-:24];
+  end
+
+  assign frame_written = |written_reg;
+
+  // Functions, so that a simulator works them out in a write only.
+  function automatic logic [24:0] sum();
+    logic [23:0] old;
+    old = '0;
+    for (int channel = 0; channel < CHANNELS; channel++)
+      if (written_reg[channel] && dac_channel == 3'(channel)) old = mix_reg[BITS-1-channel*24-:24];
+    sum = {old[23], old} + {dac_sample[31], dac_sample[31:8]};
+  endfunction
+
+  function automatic logic [23:0] clipped();
+    clipped = sum_reg[24] == sum_reg[23] ? sum_reg[23:0] : {sum_reg[24], {23{!sum_reg[24]}}};
+  endfunction
+
+  always_ff @(posedge clk) begin
+    sum_valid_reg <= dac_we;
+    if (dac_we) begin
+      sum_reg <= sum();
+      sum_channel_reg <= dac_channel;
     end
+    if (sum_valid_reg)
+      for (int channel = 0; channel < CHANNELS; channel++)
+        if (sum_channel_reg == 3'(channel)) begin
+          mix_reg[BITS-1-channel*24-:24] <= clipped();
+          written_reg[channel] <= 1'b1;
+        end
+    if (starts || frame_tick) begin
+      sum_valid_reg <= 1'b0;
+      written_reg <= '0;
+    end
+  end
 
-  wire muted = mute && input_select == INPUT_SELECT_LOOPBACK[1:0];
+  // -------------------------------------------------------------------------------------------- capture
+
+  logic [BITS-1:0] input_reg;
+
+  wire hears_converter = input_select != INPUT_SELECT_LOOPBACK[1:0] && input_select != INPUT_SELECT_PATTERN[1:0];
+  wire hears_loopback = input_select == INPUT_SELECT_LOOPBACK[1:0] && !mute && !mute_loopback;
 
   always_ff @(posedge clk)
-    if (starts || (frame_tick && muted)) input_reg <= '0;
-    else if (frame_tick)
-      case (input_select)
-        INPUT_SELECT_LOOPBACK[1:0]: input_reg <= render_frame;
-        INPUT_SELECT_PATTERN[1:0]: input_reg <= pattern_frame;
-        default: input_reg <= adc_frame;
-      endcase
+    if (starts) input_reg <= '0;
+    else if (frame_tick) input_reg <= (hears_converter ? adc_frame : '0) | (hears_loopback ? render_frame : '0);
+
+  always_comb begin
+    adc_sample = {source_sample, 8'd0};
+    for (int channel = 0; channel < CHANNELS; channel++)
+      if (adc_channel == 3'(channel)) adc_sample[31:8] = source_sample | input_reg[BITS-1-channel*24-:24];
+  end
 
 endmodule
 

@@ -1,6 +1,6 @@
 `default_nettype none
 
-// Registers that belong to no other module: identity, scratch, converter control, pattern control, trigger.
+// Registers that belong to no other module: identity, scratch, converter control, pattern control, levels of the trigger pins.
 //
 // Slave on the word bus: whole words, answers one clock behind bus_stb. An address without a register reads 0.
 module core_registers
@@ -8,6 +8,8 @@ module core_registers
 #(
     // Number of streams, reported in CAPS.
     parameter int STREAMS = 4,
+    // Channels of the converter: 2, 4 or 8; TDM needs more than 2.
+    parameter int CHANNELS = 2,
     // Bitstream id, reported in BUILD.
     parameter logic [31:0] BUILD = 32'h0
 ) (
@@ -22,8 +24,10 @@ module core_registers
     output logic bus_ack,
     output logic [31:0] bus_rdata,
 
-    // Converter
+    // Converter; format and frame_clocks are constant while converter_enable is high
     output logic converter_enable,
+    output logic [1:0] converter_format,
+    output logic [10:0] frame_clocks,
     output logic mute,
     output logic [1:0] input_select,
     input wire logic [31:0] frame_ticks,
@@ -37,10 +41,9 @@ module core_registers
     input wire logic [31:0] pattern_errors,
     input wire logic [31:0] pattern_first_bad,
 
-    // Trigger pins; trigger_in is synchronised here, trigger_pulse tells that it rose
+    // Trigger pins; trigger_in is synchronised already
     output logic trigger_out,
-    input wire logic trigger_in,
-    output logic trigger_pulse
+    input wire logic trigger_in
 );
 
   localparam int RING_LOG2 = $clog2(EVENT_RING_BYTES / EVENT_RECORD_BYTES);
@@ -51,14 +54,34 @@ module core_registers
   end
 
   logic [31:0] scratch_reg;
-  logic trigger_in_sys, trigger_before_reg;
+  logic [2:0] rate_reg;
+  logic refused_reg;
 
-  level_synchroniser trigger_synchroniser (.clk, .rst, .level(trigger_in), .level_sys(trigger_in_sys));
+  always_comb
+    case (rate_reg)
+      CONVERTER_RATE_CLOCKS_128[2:0]: frame_clocks = 11'd128;
+      CONVERTER_RATE_CLOCKS_384[2:0]: frame_clocks = 11'd384;
+      CONVERTER_RATE_CLOCKS_512[2:0]: frame_clocks = 11'd512;
+      CONVERTER_RATE_CLOCKS_768[2:0]: frame_clocks = 11'd768;
+      CONVERTER_RATE_CLOCKS_1536[2:0]: frame_clocks = 11'd1536;
+      default: frame_clocks = 11'd256;
+    endcase
 
-  always_ff @(posedge clk) begin
-    trigger_before_reg <= trigger_in_sys;
-    trigger_pulse <= !rst && trigger_in_sys && !trigger_before_reg;
-  end
+  wire [1:0] new_format = bus_wdata[FPGA_CONVERTER_CONTROL_FORMAT_LSB+:2];
+  wire [2:0] new_rate = bus_wdata[FPGA_CONVERTER_CONTROL_RATE_LSB+:3];
+
+  // May the converter run, or stay, with what the host writes?
+  function automatic logic fits();
+    if (converter_enable)
+      fits = !bus_wdata[FPGA_CONVERTER_CONTROL_ENABLE_LSB] || (new_format == converter_format && new_rate == rate_reg);
+    else
+      case (new_format)
+        CONVERTER_FORMAT_I2S[1:0], CONVERTER_FORMAT_LEFT_JUSTIFIED[1:0]: fits = new_rate <= CONVERTER_RATE_CLOCKS_1536[2:0];
+        CONVERTER_FORMAT_TDM[1:0]:
+        fits = CHANNELS > 2 && new_rate <= CONVERTER_RATE_CLOCKS_1536[2:0] && new_rate != CONVERTER_RATE_CLOCKS_128[2:0];
+        default: fits = 1'b0;
+      endcase
+  endfunction
 
   // Read data, in two parts that are or-ed: that makes a smaller multiplexer.
   // Functions, so that a simulator works them out in an access only.
@@ -88,11 +111,12 @@ module core_registers
       FPGA_VERSION[7:2]: narrow_word = FPGA_VERSION_MAJOR_RESET << FPGA_VERSION_MAJOR_LSB;
       FPGA_BUILD[7:2]: narrow_word = BUILD;
       FPGA_CAPS[7:2]: narrow_word = {16'(MEMORY_KIB), 8'(RING_LOG2), 8'(STREAMS)};
-      FPGA_FRAME_CLOCKS[7:2]: narrow_word = FPGA_FRAME_CLOCKS_RESET;
-      FPGA_CONVERTER_CONTROL[7:2]: narrow_word = {26'd0, input_select, 2'd0, mute, converter_enable};
+      FPGA_FRAME_CLOCKS[7:2]: narrow_word = {21'd0, frame_clocks};
+      FPGA_CONVERTER_CONTROL[7:2]: narrow_word =
+          {15'd0, refused_reg, 1'b0, rate_reg, 2'd0, converter_format, 2'd0, input_select, 2'd0, mute, converter_enable};
       FPGA_PATTERN_CONTROL[7:2]: narrow_word = {30'd0, pattern_check_enable, pattern_kind};
       FPGA_TRIGGER_OUT[7:2]: narrow_word = {31'd0, trigger_out};
-      FPGA_TRIGGER_IN[7:2]: narrow_word = {31'd0, trigger_in_sys};
+      FPGA_TRIGGER_IN[7:2]: narrow_word = {31'd0, trigger_in};
       default: narrow_word = '0;
     endcase
   endfunction
@@ -106,7 +130,12 @@ module core_registers
         case (bus_adr)
           FPGA_SCRATCH[7:2]: scratch_reg <= bus_wdata;
           FPGA_CONVERTER_CONTROL[7:2]: begin
-            converter_enable <= bus_wdata[FPGA_CONVERTER_CONTROL_ENABLE_LSB];
+            converter_enable <= bus_wdata[FPGA_CONVERTER_CONTROL_ENABLE_LSB] && (converter_enable || fits());
+            refused_reg <= !fits();
+            if (!converter_enable && fits()) begin
+              converter_format <= new_format;
+              rate_reg <= new_rate;
+            end
             mute <= bus_wdata[FPGA_CONVERTER_CONTROL_MUTE_LSB];
             input_select <= bus_wdata[FPGA_CONVERTER_CONTROL_INPUT_SELECT_LSB+:2];
           end
@@ -123,6 +152,9 @@ module core_registers
     if (rst) begin
       scratch_reg <= 32'd0;
       converter_enable <= 1'b0;
+      converter_format <= CONVERTER_FORMAT_I2S[1:0];
+      rate_reg <= CONVERTER_RATE_CLOCKS_256[2:0];
+      refused_reg <= 1'b0;
       mute <= 1'b0;
       input_select <= INPUT_SELECT_CONVERTER[1:0];
       pattern_kind <= PATTERN_KIND_RAMP[0];

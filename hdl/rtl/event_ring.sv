@@ -5,13 +5,15 @@
 // Sources are the stream engine, which holds an event until it is taken, and board causes, which are latched here. A source marks
 // the moment of its cause by the low 8 bits of board time; the full time of the record is worked out when it is written. That is
 // exact as long as an event is served within 256 clocks. One sequencer serves one event at a time: look up the cause, make it sticky,
-// write eight words, then move EVENT_PRODUCER. It needs 2 to 11 clocks; the engine goes first, then the board causes, so that even with
-// all of them at once nobody waits longer than 6 x 11 clocks.
+// write eight words, then move EVENT_PRODUCER. It needs 2 to 12 clocks, one more for an access of the host meanwhile; the engine goes
+// first, then the board causes, so that even with all of them at once nobody waits longer than 9 x 13 clocks.
 //
 // A full ring loses the record, counts it in EVENT_LOST and posts RING_OVERFLOW as soon as there is room; the time of that record
-// is the time of posting, as it is for records posted again. Those carry no data.
+// is the time of posting, as it is for records posted again. Those carry no data. Pulses of one board cause closer together than it
+// is served make one event.
 //
-// Causes and enables live in block RAM, one word for each stream and one for the board.
+// Causes and enables live in block RAM, one word for each stream and one for the board, and with them the registers as the host reads
+// them. One adder makes every word that is written, to the ring and there: word of that RAM + source + carry, or-ed with event data.
 module event_ring
   import codecrig_pkg::*;
 #(
@@ -50,6 +52,9 @@ module event_ring
     input  wire logic        pattern_pulse,
     input  wire logic [31:0] pattern_data,
     input  wire logic        trigger_pulse,
+    input  wire logic        midi_received_pulse,
+    input  wire logic        midi_sent_pulse,
+    input  wire logic        midi_overflow_pulse,
     input  wire logic        monitor_valid,
     input  wire logic [ 7:0] monitor_stamp,
     input  wire logic [ 7:0] monitor_index,
@@ -57,267 +62,349 @@ module event_ring
     output logic             monitor_ready
 );
 
-  localparam logic [4:0] BOARD = 5'd16;  // index of the board's causes, behind the streams
   localparam RECORDS_LOG2 = 6;
 
-  typedef enum logic [1:0] {CLEAR, IDLE, LOOK, POST} state_t;
-  typedef enum logic [2:0] {ENGINE, TIMER, OVERFLOW, PATTERN, MONITOR, TRIGGER, REPOST} source_t;
+  // Words of the register RAM: causes of each stream, then those registers of the board that are read from here, at bits 5:2 of
+  // their offset. The last two never change.
+  localparam logic [5:0] ZERO = 6'h10;
+  localparam logic [5:0] PRODUCER = {2'b01, FPGA_EVENT_PRODUCER[5:2]};
+  localparam logic [5:0] CONSUMER = {2'b01, FPGA_EVENT_CONSUMER[5:2]};
+  localparam logic [5:0] LOST = {2'b01, FPGA_EVENT_LOST[5:2]};
+  localparam logic [4:0] BOARD = {1'b1, FPGA_EVENT_CAUSE[5:2]};
+  localparam logic [5:0] MINUS_256 = 6'h20;
+  localparam logic [5:0] MINUS_1 = 6'h21;
+
+  typedef enum logic [2:0] {CLEAR, IDLE, LOOK, POST, MOVE, LOSE} state_t;
+  typedef enum logic [1:0] {ENGINE, OWN, REPOST} source_t;  // OWN: a cause of the board
+
+  // Bits of the board's causes.
+  localparam logic [2:0] OVERFLOW = 3'(CAUSE_RING_OVERFLOW), PATTERN = 3'(CAUSE_PATTERN_ERROR), MONITOR = 3'(CAUSE_MONITOR);
 
   state_t      state_reg;
   source_t     source_reg;
   logic [ 2:0] word_reg;
   logic [ 7:0] stamp_reg;
+  logic        borrow_reg;  // bits 7:0 of board time have wrapped since the cause
   logic [ 4:0] index_reg;  // whose causes: a stream, or BOARD; also counts the clearing behind reset
   logic [ 2:0] bit_reg;  // which of its causes
-  logic [31:0] producer_reg, consumer_reg, lost_reg;
+  logic [31:0] producer_reg;
+  logic [RECORDS_LOG2:0] consumer_reg;  // the low bits tell how many records wait; all of it is in the register RAM
 
-  // Waiting board causes and the moments of them.
-  logic timer_reg, pattern_reg, trigger_reg;
-  logic [7:0] engine_stamp_reg, timer_stamp_reg, pattern_stamp_reg, trigger_stamp_reg;
+  // Pulses that wait and the moments of them, by bit of the board's causes.
+  logic [7:0] pulse_reg;
+  logic [7:0][7:0] pulse_stamp_reg;
+  logic [7:0] engine_stamp_reg;
   // Overflow: to be made sticky, then to be posted when there is room.
   logic overflow_reg, overflow_sticky_reg;
   // Scan for causes to be posted again.
   logic       scan_reg;
   logic [4:0] scan_index_reg;
   logic [2:0] scan_bit_reg;
+  logic       consumed_reg;  // EVENT_CONSUMER has just been written
 
-  wire [6:0] level = producer_reg[6:0] - consumer_reg[6:0];
-  wire       full = level[RECORDS_LOG2];
-  assign events_waiting = producer_reg != consumer_reg;
+  logic [31:0] register;  // word of the register RAM that was named a cycle ago
+  logic [31:0] record;  // the same of the ring
+  wire  [ 7:0] enabled = register[15:8];
+  wire  [ 7:0] sticky = register[7:0];
+
+  wire [RECORDS_LOG2:0] level = producer_reg[RECORDS_LOG2:0] - consumer_reg;
+  wire full = level[RECORDS_LOG2];
+  assign events_waiting = level != '0;
 
   // ------------------------------------------------------------ host
 
-  wire [31:0] address = {FPGA_BASE[31:16], bus_adr, 2'b00};
-  wire        in_ring = bus_adr[15];
-  wire        in_stream = !bus_adr[15] && bus_adr[12];
-  wire        is_enable = in_stream ? bus_adr[7:2] == STREAM_EVENT_ENABLE[7:2] : address == FPGA_EVENT_ENABLE;
-  wire        is_cause = in_stream ? bus_adr[7:2] == STREAM_EVENT_CAUSE[7:2] : address == FPGA_EVENT_CAUSE;
-  wire        host_exists = !in_stream || {1'b0, bus_adr[11:8]} < 5'(STREAMS);
-  // Reads its entry in one cycle and has ack, and writes the entry, in the next. The sequencer does the same in IDLE and LOOK;
-  // they must not overlap.
-  wire        host_wants = bus_stb && !bus_ack && (is_cause || is_enable);
-  wire        host_looks = host_wants && (state_reg == IDLE || state_reg == POST);
-  wire        host_write = bus_stb && bus_we && bus_ack;
+  wire       in_ring = bus_adr[15];
+  wire       in_stream = bus_adr[12];
+  // Functions, so that a simulator works them out in an access only.
+  function automatic logic is_enable();
+    is_enable = in_stream ? bus_adr[2] : bus_adr[6];
+  endfunction
+  function automatic logic is_cause();  // or enable
+    is_cause = in_stream || bus_adr[6] || &bus_adr[5:2];
+  endfunction
+  function automatic logic [5:0] host_register();
+    host_register = in_stream ? {2'b00, bus_adr[11:8]} : {2'b01, bus_adr[5:2] | {4{bus_adr[6]}}};
+  endfunction
+  function automatic logic host_exists();
+    host_exists = !in_stream || {1'b0, bus_adr[11:8]} < 5'(STREAMS);
+  endfunction
 
-  logic [31:0] ring_rdata;
-  logic [ 4:0] sticky, enabled;
-
-  always_comb
-    if (in_ring) bus_rdata = ring_rdata;
-    else if (is_cause || is_enable) bus_rdata = !host_exists ? 32'd0 : {27'd0, is_cause ? sticky : enabled};
-    else
-      case (address)
-        FPGA_EVENT_PRODUCER: bus_rdata = producer_reg;
-        FPGA_EVENT_CONSUMER: bus_rdata = consumer_reg;
-        FPGA_EVENT_LOST: bus_rdata = lost_reg;
-        default: bus_rdata = 32'd0;
-      endcase
-
-  // ------------------------------------------------------------ causes: {enabled, sticky} of each stream, and of the board
-
-  logic [4:0] pick_index;
-  wire        cause_write = state_reg == CLEAR || state_reg == LOOK || (host_write && (is_cause || is_enable) && host_exists);
-  wire  [4:0] host_index = in_stream ? {1'b0, bus_adr[11:8]} : BOARD;
-  wire  [4:0] look_bits = 5'd1 << bit_reg;
-  wire  [4:0] writable = bus_wdata[4:0] & {in_stream ? 1'b0 : 1'b1, 4'b1111};
-  logic [9:0] cause_wdata;
-
-  always_comb
-    if (state_reg == CLEAR) cause_wdata = 10'd0;
-    else if (state_reg == LOOK) cause_wdata = {enabled, sticky | (source_reg == REPOST ? 5'd0 : look_bits)};
-    else if (is_enable) cause_wdata = {writable, sticky};
-    else cause_wdata = {enabled, sticky & ~bus_wdata[4:0]};
-
-  ram_1r1w #(
-      .WORD_W(10),
-      .ADDRESS_W(5)
-  ) causes (
-      .clk,
-      .write(cause_write),
-      .write_address(state_reg == CLEAR || state_reg == LOOK ? index_reg : host_index),
-      .write_data(cause_wdata),
-      .read_address(host_looks ? host_index : pick_index),
-      .read_data({enabled, sticky})
-  );
-
-  // ------------------------------------------------------------ records
-
-  logic [31:0] record_word;
-  // `now` counts on while the words are written, and so does its distance from the stamp: the difference stands still.
-  wire  [63:0] stamp_time = {now[63:8] - 56'(now[7:0] < stamp_reg), stamp_reg};
-  wire  [ 7:0] cause_code = index_reg[4] ? CAUSE_TIMER + 8'(bit_reg) : 8'(bit_reg);
-
-  assign ev_word = word_reg[1:0] + 2'd1;
+  // The host's word is read in one cycle, and written in the next, which has ack. In the first the sequencer must not need the RAM
+  // for what comes next; in the second it stands still.
+  wire host_looks = bus_stb && !bus_ack && (state_reg == IDLE || state_reg == POST);
+  wire host_write = bus_ack && bus_we && bus_stb && !in_ring;
+  wire host_causes = host_write && is_cause() && host_exists();
+  wire host_consumes = host_write && !is_cause() && {2'b01, bus_adr[5:2]} == CONSUMER;
 
   always_comb begin
-    record_word = 32'd0;
-    case (word_reg)
-      3'd0: record_word = {15'd0, source_reg == REPOST, index_reg[4] ? 8'd0 : 8'(index_reg), cause_code};
-      3'd1: record_word = producer_reg;
-      3'd2: record_word = stamp_time[31:0];
-      3'd3: record_word = stamp_time[63:32];
-      default: begin
-        if (source_reg == ENGINE) record_word = ev_data;
-        if (word_reg[1:0] == 2'd0)
-          case (source_reg)
-            OVERFLOW: record_word = lost_reg;
-            PATTERN: record_word = pattern_data;
-            MONITOR: record_word = 32'(monitor_index);
-            default: ;
-          endcase
-        if (word_reg[1:0] == 2'd1 && source_reg == MONITOR) record_word = monitor_address;
-      end
-    endcase
+    bus_rdata = 'x;
+    if (bus_ack) bus_rdata = in_ring ? record : register;
+    if (bus_ack && !in_ring && is_cause()) bus_rdata[15:0] = {8'd0, is_enable() ? enabled : sticky};
   end
 
-  ram_1r1w #(
-      .WORD_W(32),
-      .ADDRESS_W(RECORDS_LOG2 + 3)
-  ) records (
-      .clk,
-      .write(state_reg == POST),
-      .write_address({producer_reg[RECORDS_LOG2-1:0], word_reg}),
-      .write_data(record_word),
-      .read_address(bus_adr[RECORDS_LOG2+4:2]),
-      .read_data(ring_rdata)
-  );
+  // ------------------------------------------------------------ the word to be written
 
-  // ------------------------------------------------------------ what comes next
+  function automatic logic [7:0] look_bits();
+    look_bits = 8'd1 << bit_reg;
+  endfunction
 
-  source_t    pick_source;
-  logic       pick;
+  function automatic logic is_own(input logic [2:0] cause);
+    is_own = source_reg == OWN && bit_reg == cause;
+  endfunction
+
+  // In LOOK: is there a record to be written.
+  function automatic logic wanted();
+    wanted = |(enabled & look_bits()) && (source_reg != REPOST || |(sticky & look_bits()));
+  endfunction
+
+  // What the adder takes beside the register, in two steps, each one small multiplexer: 0, low or high half of the time; then
+  // EVENT_PRODUCER or what the host writes instead.
+  function automatic logic [31:0] word();
+    logic [31:0] time_part, source, data, sum;
+    logic [16:0] field;
+    logic takes_low, takes_high, takes_other, takes_event, takes_pattern, carry;
+    takes_low = 1'b0;
+    takes_high = 1'b0;
+    takes_other = 1'b0;
+    takes_event = 1'b0;
+    takes_pattern = 1'b0;
+    carry = 1'b0;
+    field = 17'd0;
+    if (bus_ack) begin
+      takes_low = host_consumes;
+      takes_high = host_consumes;
+      takes_other = host_consumes;
+    end else
+      case (state_reg)
+        LOOK: if (source_reg != REPOST) field = 17'(look_bits());
+        POST:
+        case (word_reg)
+          3'd0:
+          field = {source_reg == REPOST, 4'd0, index_reg[4] ? 4'd0 : index_reg[3:0], 3'd0, index_reg[4], 1'b0, bit_reg};
+          3'd1: takes_other = 1'b1;
+          // Time of the cause: `now` less 256 if its low bits have wrapped, see the choice of `register`.
+          3'd2: takes_low = 1'b1;
+          // Less 1, plus 1 unless that wrapped the low word.
+          3'd3: begin
+            takes_high = 1'b1;
+            carry = !(borrow_reg && now[31:8] == 24'd0);
+          end
+          default: begin
+            takes_event = source_reg == ENGINE;
+            if (word_reg == 3'd4) begin
+              takes_pattern = is_own(PATTERN);
+              if (is_own(MONITOR)) field[0] = monitor_index[0];
+            end
+            if (word_reg == 3'd5 && is_own(MONITOR)) field = {monitor_address[16:2], 2'b00};
+          end
+        endcase
+        MOVE: begin
+          takes_other = 1'b1;
+          carry = 1'b1;
+        end
+        LOSE: carry = 1'b1;
+        default: ;
+      endcase
+    time_part = takes_high ? (takes_low ? '1 : now[63:32]) : takes_low ? {now[31:8], stamp_reg} : 32'd0;
+    for (int i = 0; i < 32; i++) source[i] = takes_other ? (time_part[i] ? bus_wdata[i] : producer_reg[i]) : time_part[i];
+    data = takes_event ? ev_data : takes_pattern ? pattern_data : 32'd0;
+    sum = 32'(({register, 1'b1} + {source, carry}) >> 1);
+    word = sum | data | 32'(field);
+  endfunction
+
+  // ------------------------------------------------------------ sequencer
+
+  wire [2:0] next_word = word_reg + 3'(!bus_ack);
+  assign ev_word = next_word[1:0];
+
+  function automatic logic finishes();
+    case (state_reg)
+      LOOK: finishes = !wanted() || full;
+      POST: finishes = &word_reg && !bus_ack;
+      default: finishes = 1'b0;
+    endcase
+  endfunction
+
+  wire finished = state_reg != IDLE && finishes();
+  assign ev_ready = finished && source_reg == ENGINE;
+  assign monitor_ready = finished && is_own(MONITOR);
+
+  wire [7:0] pulse = {
+    midi_overflow_pulse, midi_sent_pulse, midi_received_pulse, trigger_pulse, 1'b0, pattern_pulse, 1'b0, timer_pulse
+  };
+  // The board's causes that wait.
+  wire [7:0] own = pulse_reg | {4'd0, monitor_valid, 1'b0, overflow_reg && !(overflow_sticky_reg && full), 1'b0};
+  wire waiting = ev_valid || |own || scan_reg;
+
+  (* no_rw_check *) logic [31:0] register_ram[64];
+  (* no_rw_check *) logic [31:0] records[2**(RECORDS_LOG2+3)];
+
+  initial begin
+    for (int i = 0; i < 64; i++) register_ram[i] = '0;
+    for (int i = 0; i < 2 ** (RECORDS_LOG2 + 3); i++) records[i] = '0;
+    register_ram[MINUS_256] = 32'hFFFF_FF00;
+    register_ram[MINUS_1] = 32'hFFFF_FFFF;
+  end
+
+  always_ff @(posedge clk) if (bus_stb) record <= records[bus_adr[RECORDS_LOG2+4:2]];
+
+  function automatic logic [2:0] first_own();
+    first_own = 3'd0;
+    for (int i = 7; i >= 0; i--) if (own[i]) first_own = 3'(i);
+  endfunction
+
+  source_t pick_source;
+  logic    pick;
+  logic [4:0] pick_index;
   logic [2:0] pick_bit;
   logic [7:0] pick_stamp;
 
   always_comb begin
-    pick = 1'b1;
+    pick = 1'b0;
     pick_source = ENGINE;
-    pick_index = BOARD;
-    pick_bit = 3'd0;
+    pick_index = ev_stream[4:0];
+    pick_bit = ev_cause[2:0];
     pick_stamp = now[7:0];
-    if (ev_valid) begin
-      pick_index = ev_stream[4:0];
-      pick_bit   = ev_cause[2:0];
-      pick_stamp = ev_stamp ? now[7:0] : engine_stamp_reg;
-    end else if (monitor_valid) begin
-      pick_source = MONITOR;
-      pick_bit = 3'(CAUSE_MONITOR - CAUSE_TIMER);
-      pick_stamp = monitor_stamp;
-    end else if (timer_reg) begin
-      pick_source = TIMER;
-      pick_stamp  = timer_stamp_reg;
-    end else if (pattern_reg) begin
-      pick_source = PATTERN;
-      pick_bit = 3'(CAUSE_PATTERN_ERROR - CAUSE_TIMER);
-      pick_stamp = pattern_stamp_reg;
-    end else if (trigger_reg) begin
-      pick_source = TRIGGER;
-      pick_bit = 3'(CAUSE_TRIGGER - CAUSE_TIMER);
-      pick_stamp = trigger_stamp_reg;
-    end else if (overflow_reg && !(overflow_sticky_reg && full)) begin
-      pick_source = OVERFLOW;
-      pick_bit = 3'(CAUSE_RING_OVERFLOW - CAUSE_TIMER);
-    end else begin
-      pick = scan_reg;
-      pick_source = REPOST;
-      pick_index = scan_index_reg;
-      pick_bit = scan_bit_reg;
+    if (waiting && state_reg == IDLE && !bus_stb) begin
+      pick = 1'b1;
+      if (ev_valid) begin
+        if (!ev_stamp) pick_stamp = engine_stamp_reg;
+      end else if (|own) begin
+        pick_source = OWN;
+        pick_index = BOARD;
+        pick_bit = first_own();
+        if (pick_bit == MONITOR) pick_stamp = monitor_stamp;
+        else if (pick_bit != OVERFLOW) pick_stamp = pulse_stamp_reg[pick_bit];
+      end else begin
+        pick = scan_reg;
+        pick_source = REPOST;
+        pick_index = scan_index_reg;
+        pick_bit = scan_bit_reg;
+      end
     end
   end
 
-  // In LOOK: is there a record to be written, and has it a place.
-  wire wanted = |(enabled & look_bits) && (source_reg != REPOST || |(sticky & look_bits));
-  wire posting = (state_reg == LOOK && wanted && !full) || state_reg == POST;
-  wire finished = (state_reg == LOOK && !posting) || (state_reg == POST && &word_reg);
-  assign ev_ready = finished && source_reg == ENGINE;
-  assign monitor_ready = finished && source_reg == MONITOR;
+  // The register word that the next cycle needs.
+  logic [5:0] register_address;
+  always_comb begin
+    register_address = ZERO;
+    if (host_looks) begin
+      if (!bus_we || is_cause()) register_address = host_register();
+    end else
+      case (state_reg)
+        IDLE: register_address = {1'b0, pick_index};
+        LOOK: if (full) register_address = LOST;
+        POST:
+        case (next_word)
+          3'd2: if (borrow_reg || &now[7:0]) register_address = MINUS_256;
+          3'd3: register_address = MINUS_1;
+          3'd4: if (is_own(OVERFLOW)) register_address = LOST;
+          default: ;
+        endcase
+        default: ;
+      endcase
+  end
+
+  always_ff @(posedge clk)
+    if (state_reg != IDLE || bus_stb || pick || rst) begin
+      logic [31:0] written;
+      logic register_write;
+      logic [5:0] write_address;
+      register <= register_ram[rst ? ZERO : register_address];
+      written = word();
+      if (state_reg == POST && !bus_ack) records[{producer_reg[RECORDS_LOG2-1:0], word_reg}] <= written;
+      if (state_reg == MOVE && !bus_ack) producer_reg <= written;
+      if (host_causes)
+        written[15:0] = is_enable() ? {!in_stream && bus_wdata[7], bus_wdata[6:0], sticky} : {enabled, sticky & ~bus_wdata[7:0]};
+      register_write = host_causes || host_consumes
+          || (!bus_ack && (state_reg == CLEAR || state_reg == LOOK || state_reg == MOVE || state_reg == LOSE));
+      if (bus_ack) write_address = host_register();
+      else
+        case (state_reg)
+          MOVE: write_address = PRODUCER;
+          LOSE: write_address = LOST;
+          default: write_address = {1'b0, index_reg};
+        endcase
+      if (register_write) register_ram[write_address] <= written;
+      if (rst) producer_reg <= 32'd0;
+    end
 
   always_ff @(posedge clk) begin
-    bus_ack <= bus_stb && !bus_ack && state_reg != CLEAR && (host_looks || !host_wants);
+    bus_ack <= host_looks;
 
     if (ev_stamp) engine_stamp_reg <= now[7:0];
-    if (timer_pulse) begin
-      timer_reg <= 1'b1;
-      timer_stamp_reg <= now[7:0];
-    end
-    if (pattern_pulse) begin
-      pattern_reg <= 1'b1;
-      pattern_stamp_reg <= now[7:0];
-    end
-    if (trigger_pulse) begin
-      trigger_reg <= 1'b1;
-      trigger_stamp_reg <= now[7:0];
-    end
+    for (int i = 0; i < 8; i++)
+      if (pulse[i]) begin
+        pulse_reg[i] <= 1'b1;
+        pulse_stamp_reg[i] <= now[7:0];
+      end else if (state_reg == LOOK && is_own(3'(i))) pulse_reg[i] <= 1'b0;
 
     case (state_reg)
       CLEAR: begin
         index_reg <= index_reg + 5'd1;
         if (&index_reg) state_reg <= IDLE;
       end
-      // The host's entry is being written in the cycle of its ack: look at nothing then.
       IDLE:
-      if (pick && !host_wants && !(host_write && (is_cause || is_enable))) begin
+      if (pick) begin
         state_reg  <= LOOK;
         source_reg <= pick_source;
         index_reg  <= pick_index;
         bit_reg    <= pick_bit;
         stamp_reg  <= pick_stamp;
-        // Taken: a pulse from now on is a new event.
-        if (pick_source == TIMER) timer_reg <= timer_pulse;
-        if (pick_source == PATTERN) pattern_reg <= pattern_pulse;
-        if (pick_source == TRIGGER) trigger_reg <= trigger_pulse;
         if (pick_source == REPOST) begin
           scan_bit_reg <= scan_bit_reg + 3'd1;
-          if (scan_bit_reg == 3'd4) begin
-            scan_bit_reg   <= 3'd0;
+          if (&scan_bit_reg) begin
             scan_index_reg <= scan_index_reg == 5'(STREAMS - 1) ? BOARD : scan_index_reg + 5'd1;
             if (scan_index_reg == BOARD) scan_reg <= 1'b0;
           end
         end
       end
       LOOK: begin
-        word_reg  <= 3'd0;
-        state_reg <= posting ? POST : IDLE;
-        // A new record brings the host back by itself, and the scan starts anew when it has emptied the ring.
-        if (posting && source_reg != REPOST) scan_reg <= 1'b0;
-        if (source_reg == OVERFLOW) begin
+        word_reg   <= 3'd0;
+        borrow_reg <= now[7:0] < stamp_reg || &now[7:0];
+        state_reg  <= IDLE;
+        if (is_own(OVERFLOW)) begin
           overflow_sticky_reg <= 1'b1;
-          overflow_reg <= wanted && full;
-        end else if (wanted && full) begin
-          lost_reg <= lost_reg + 32'd1;
-          if (!overflow_reg) overflow_sticky_reg <= 1'b0;
-          overflow_reg <= 1'b1;
+          overflow_reg <= wanted() && full;
+        end
+        if (wanted()) begin
+          if (!full) begin
+            state_reg <= POST;
+            // A new record brings the host back by itself, and the scan starts anew when it has emptied the ring.
+            if (source_reg != REPOST) scan_reg <= 1'b0;
+          end else if (!is_own(OVERFLOW)) begin
+            state_reg <= LOSE;
+            if (!overflow_reg) overflow_sticky_reg <= 1'b0;
+            overflow_reg <= 1'b1;
+          end
         end
       end
       POST: begin
-        word_reg <= word_reg + 3'd1;
-        if (&word_reg) begin
-          producer_reg <= producer_reg + 32'd1;
-          state_reg <= IDLE;
-        end
+        if (&now[7:0]) borrow_reg <= 1'b1;
+        word_reg <= next_word;
+        if (&word_reg && !bus_ack) state_reg <= MOVE;
       end
+      MOVE: if (!bus_ack) state_reg <= IDLE;
+      LOSE: state_reg <= IDLE;
+      default: ;
     endcase
 
-    if (host_write && !in_ring && address == FPGA_EVENT_CONSUMER) begin
-      consumer_reg <= bus_wdata;
-      // A record on its way will bring the host back by itself.
-      if (bus_wdata == producer_reg && !posting) begin
-        scan_reg <= 1'b1;
-        scan_index_reg <= 5'd0;
-        scan_bit_reg <= 3'd0;
-      end
+    consumed_reg <= host_consumes;
+    if (host_consumes) consumer_reg <= bus_wdata[RECORDS_LOG2:0];
+    // A record on its way will bring the host back by itself.
+    if (consumed_reg && !events_waiting && state_reg != POST && state_reg != MOVE) begin
+      scan_reg <= 1'b1;
+      scan_index_reg <= 5'd0;
+      scan_bit_reg <= 3'd0;
     end
 
     if (rst) begin
       state_reg <= CLEAR;
       index_reg <= 5'd0;
       bus_ack <= 1'b0;
-      producer_reg <= 32'd0;
-      consumer_reg <= 32'd0;
-      lost_reg <= 32'd0;
-      timer_reg <= 1'b0;
-      pattern_reg <= 1'b0;
-      trigger_reg <= 1'b0;
+      consumer_reg <= '0;
+      consumed_reg <= 1'b0;
+      pulse_reg <= 8'd0;
       overflow_reg <= 1'b0;
       overflow_sticky_reg <= 1'b0;
       scan_reg <= 1'b0;
@@ -326,7 +413,7 @@ module event_ring
 
   initial if (STREAMS < 1 || STREAMS > 16) $fatal(1, "event_ring: STREAMS is %0d, must be 1 to 16", STREAMS);
 
-  wire unused = &{1'b0, ev_cause[7:3], ev_stream[7:5], level[5:0], is_cause};
+  wire unused = &{1'b0, ev_cause[7:3], ev_stream[7:5], bus_adr[14:13], monitor_address[31:17], monitor_address[1:0], monitor_index[7:1]};
 
 endmodule
 

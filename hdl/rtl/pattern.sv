@@ -5,30 +5,36 @@
 // Ramp: frame n is left = 2n, right = 2n + 1, 24 bits. LFSR: Galois, 0x80200003, one step to the right a sample, left first; a sample is
 // the top 24 bits of the state before the step; sample 0 shows the seed (0 reads as 1).
 //
-// The source moves on when a capture stream takes a frame, once a frame at most, so that captured frames start at 0 and have no gap
-// whenever the stream began. The checker looks at frames that the engine wrote, from the first that is not all zero.
+// The source moves on at a tick when a capture stream took the frame it showed since the tick before, so that captured frames start
+// at 0 and have no gap whenever the stream began. The checker looks at frames that the engine wrote, from the first that is not all
+// zero, while they leave: a frame counts when the first two channels have begun to.
 module pattern
   import codecrig_pkg::*;
 (
     input wire logic clk,
     input wire logic rst,
 
-    // Control; restart is a pulse: both at frame 0, counts cleared
+    // Control; restart is a pulse: the source is at frame 0 from the next tick on, the checker at once, counts cleared
     input wire logic kind,
     input wire logic [31:0] seed,
     input wire logic restart,
     input wire logic check_enable,
 
+    // Converter: runs; one-clock pulse in the last clock of a frame
+    input wire logic enable,
     input wire logic frame_tick,
 
-    // Source: frame to be latched at the next tick; source_shown: it is latched at this tick; source_taken: somebody took it
-    output logic [47:0] source_frame,
-    input wire logic source_shown,
+    // Source: chosen at this tick; somebody takes its frame; sample of a channel, 0 while not chosen
+    input wire logic source_chosen,
     input wire logic source_taken,
+    input wire logic [2:0] source_channel,
+    output logic [23:0] source_sample,
 
-    // Checker: frame written since the last tick, looked at as frame_tick comes
-    input wire logic [47:0] render_frame,
+    // Checker: frame_written with frame_tick: the engine wrote the frame that leaves now. Its first two channels, each with a pulse
     input wire logic frame_written,
+    input wire logic [23:0] sample,
+    input wire logic first_sample,
+    input wire logic second_sample,
     output logic [31:0] frames,
     output logic [31:0] errors,
     output logic [31:0] first_bad,
@@ -42,56 +48,81 @@ module pattern
     step = {1'b0, state[31:1]} ^ (state[0] ? TAPS : 32'd0);
   endfunction
 
-  // Frame `index` of the ramp, or the frame that the LFSR's state stands for.
-  function automatic logic [47:0] frame_of(input logic lfsr, input logic [22:0] index, input logic [31:0] state);
-    logic [23:0] right;
-    right = 24'(step(state) >> 8);
-    frame_of = lfsr ? {state[31:8], right} : {index, 1'b0, index, 1'b1};
-  endfunction
-
-  logic [31:0] source_state_reg, check_state_reg;
-  logic [22:0] source_index_reg;  // the checker's index is its count of frames
-  logic shown_reg;    // the source's frame is out and not yet taken
-  logic started_reg;  // the checker has met its first frame
-  logic bad_reg;
-
   wire lfsr = kind == PATTERN_KIND_LFSR[0];
-  wire [31:0] start = {seed[31:1], seed[0] || seed == 32'd0};
-  wire looks = frame_tick && check_enable && frame_written;
-  // A function, so that a simulator works it out at a tick only.
-  function automatic logic wrong();
-    wrong = render_frame != frame_of(lfsr, frames[22:0], check_state_reg);
+  // A function, so that a simulator works it out at a restart only.
+  function automatic logic [31:0] start();
+    start = {seed[31:1], seed[0] || seed == 32'd0};
   endfunction
 
-  assign source_frame = frame_of(lfsr, source_index_reg, source_state_reg);
+  // -------------------------------------------------------------------------------------------- source
 
-  always_ff @(posedge clk)
-    if (rst || restart) begin
-      source_index_reg <= '0;
-      shown_reg <= 1'b0;
-      source_state_reg <= start;
-    end else if (source_taken && shown_reg) begin
-      source_index_reg <= source_index_reg + 23'd1;
-      source_state_reg <= step(step(source_state_reg));
-      shown_reg <= 1'b0;
-    end else if (frame_tick) shown_reg <= source_shown;
+  logic [31:0] source_state_reg;
+  logic [22:0] source_index_reg;
+  logic restart_reg, shown_reg, taken_reg;
 
-  always_ff @(posedge clk)
-    if (rst || restart) begin
-      check_state_reg <= start;
-      started_reg <= 1'b0;
-      bad_reg <= 1'b0;
-      frames <= '0;
-      errors <= '0;
-      first_bad <= FPGA_PATTERN_FIRST_BAD_RESET;
-      error_pulse <= 1'b0;
-    end else begin
-      if (error_pulse) error_pulse <= 1'b0;
-      if (looks && (started_reg || render_frame != '0)) begin
+  function automatic logic [23:0] source();
+    logic [23:0] random;
+    random = source_channel[0] ? 24'(step(source_state_reg) >> 8) : source_state_reg[31:8];
+    source = lfsr ? random : {source_index_reg, source_channel[0]};
+  endfunction
+
+  always_comb
+    if (shown_reg && source_channel[2:1] == 2'd0) source_sample = source();
+    else source_sample = '0;
+
+  always_ff @(posedge clk) begin
+    if (source_taken && shown_reg) taken_reg <= 1'b1;
+    if (frame_tick) begin
+      shown_reg <= source_chosen;
+      taken_reg <= 1'b0;
+      restart_reg <= 1'b0;
+      if (restart_reg) begin
+        source_index_reg <= '0;
+        source_state_reg <= start();
+      end else if (taken_reg) begin
+        source_index_reg <= source_index_reg + 23'd1;
+        source_state_reg <= step(step(source_state_reg));
+      end
+    end
+    if (rst || restart) restart_reg <= 1'b1;
+    if (rst || !enable) shown_reg <= 1'b0;
+  end
+
+  // -------------------------------------------------------------------------------------------- checker
+
+  logic [31:0] check_state_reg;  // the ramp's index is the count of frames
+  logic written_reg;  // the frame that leaves was written by the engine
+  logic half_reg;     // its first sample was seen, the second not yet
+  logic wrong_reg;    // the first sample is wrong
+  logic silent_reg;   // the first sample is 0
+  logic started_reg;  // the checker has met its first frame
+  logic bad_reg;      // and its first error
+
+  function automatic logic differs();
+    differs = sample != (lfsr ? check_state_reg[31:8] : {frames[22:0], half_reg});
+  endfunction
+
+  wire first = first_sample && check_enable && written_reg;
+  // A frame that the converter's end cuts off is judged by its first sample.
+  wire second = half_reg && (second_sample || !enable);
+
+  always_ff @(posedge clk) begin
+    if (error_pulse) error_pulse <= 1'b0;
+    if (frame_tick) written_reg <= frame_written;
+    if (first) begin
+      half_reg <= 1'b1;
+      wrong_reg <= differs();
+      silent_reg <= sample == '0;
+      check_state_reg <= step(check_state_reg);
+    end
+    if (second) begin
+      half_reg <= 1'b0;
+      if (!started_reg && silent_reg && sample == '0) check_state_reg <= start();
+      else begin
         started_reg <= 1'b1;
         frames <= frames + 32'd1;
-        check_state_reg <= step(step(check_state_reg));
-        if (wrong()) begin
+        check_state_reg <= step(check_state_reg);
+        if (wrong_reg || (second_sample && differs())) begin
           errors <= errors + 32'd1;
           bad_reg <= 1'b1;
           error_pulse <= !bad_reg;
@@ -99,6 +130,18 @@ module pattern
         end
       end
     end
+    if (rst || restart) begin
+      check_state_reg <= start();
+      half_reg <= 1'b0;
+      started_reg <= 1'b0;
+      bad_reg <= 1'b0;
+      frames <= '0;
+      errors <= '0;
+      first_bad <= FPGA_PATTERN_FIRST_BAD_RESET;
+      error_pulse <= 1'b0;
+    end
+    if (rst || !enable) written_reg <= 1'b0;
+  end
 
 endmodule
 

@@ -58,7 +58,7 @@ module request_parser
   localparam logic [3:0] LAST_HEADER_BYTE = 4'(REQUEST_HEADER_BYTES - 1);
 
   // Blocks that are mapped, by the address bits above their size: audio memory, then 256 bytes of control registers (monitors
-  // included), the stream registers, the event ring.
+  // included), 4 KiB each of stream registers and peripherals, 2 KiB of event ring.
   localparam logic [15:0] FPGA_HIGH = FPGA_BASE[31:16];
 
   state_t state_reg;
@@ -95,20 +95,21 @@ module request_parser
 
   // Is the range mapped. length_reg is the length less 1 by now. A function, so that a simulator works it out in state RANGE only.
   function automatic logic [2:0] range_status();
-    logic in_memory, in_registers, in_control, in_streams, in_ring, runs_over;
-    /* verilator lint_off UNUSEDSIGNAL */  // the low bits only carry
-    logic [17:0] last_byte;
+    logic in_memory, in_registers, in_control, in_block, in_ring, runs_over;
+    /* verilator lint_off UNUSEDSIGNAL */  // most bits only carry
+    logic [17:0] last_byte, carry;
     /* verilator lint_on UNUSEDSIGNAL */
     in_memory = address_reg[31:17] == '0;
     in_registers = address_reg[31:16] == FPGA_HIGH;
     in_control = in_registers && address_reg[15:8] == '0;
-    in_streams = in_registers && address_reg[15:12] == STREAM_BASE[15:12];
+    in_block = in_registers && (address_reg[15:12] == STREAM_BASE[15:12] || address_reg[15:12] == MIDI_BASE[15:12]);
     in_ring = in_registers && address_reg[15:11] == EVENT_RING_BASE[15:11];
-    last_byte = {1'b0, address_reg[16:0]} + {5'd0, length_reg[12:0]};
-    runs_over = last_byte[17] || (in_control && last_byte[16:8] != address_reg[16:8])
-        || (in_streams && last_byte[16:12] != address_reg[16:12]) || (in_ring && last_byte[16:11] != address_reg[16:11]);
+    last_byte = {1'b0, address_reg[16:0]} + {6'd0, length_reg[11:0]};
+    carry = last_byte ^ {1'b0, address_reg[16:0]} ^ {6'd0, length_reg[11:0]};  // into each bit
+    runs_over = carry[17] || (in_block && carry[12]) || (in_ring && (carry[11] || length_reg[11]))
+        || (in_control && (carry[8] || length_reg[11:8] != '0));
     range_status = STATUS_OK[2:0];
-    if (!(in_memory || in_control || in_streams || in_ring)) range_status = STATUS_UNMAPPED[2:0];
+    if (!(in_memory || in_control || in_block || in_ring)) range_status = STATUS_UNMAPPED[2:0];
     else if (!in_memory && address_reg[1:0] != 2'd0) range_status = STATUS_MISALIGNED[2:0];
     else if (!in_memory && length_reg[1:0] != 2'd3) range_status = STATUS_BAD_LENGTH[2:0];
     else if (runs_over) range_status = STATUS_UNMAPPED[2:0];

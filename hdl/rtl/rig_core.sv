@@ -4,14 +4,18 @@
 //
 //   spi_bridge -> request_parser -> word bus -> memory_arbiter -> audio_memory
 //                                            -> core_registers, time_base, event_ring, bus_monitor, stream_engine
-//   stream_engine <-> memory_arbiter;  stream_engine <-> converter_hub <-> i2s_master <-> converter pins
+//                                            -> midi_uart, spdif_transmitter, i2c_master, trigger
+//   stream_engine <-> address_fence <-> memory_arbiter;  stream_engine <-> converter_hub <-> i2s_master <-> converter pins
+//                                                        converter_hub -> spdif_transmitter
 //
-// clk is the converter's master clock, 12.288 MHz = 256 x 48 kHz; only SPI and the trigger input come from elsewhere.
+// clk is the converter's master clock, 12.288 MHz = 256 x 48 kHz; only SPI and the inputs of the peripherals come from elsewhere.
 module rig_core
   import codecrig_pkg::*;
 #(
     // Number of streams, 1 to 16
     parameter int STREAMS = 4,
+    // Channels of the converter: 2, 4 or 8; TDM needs more than 2
+    parameter int CHANNELS = 2,
     // Bitstream id, read in FPGA_BUILD
     parameter logic [31:0] BUILD = 32'h0
 ) (
@@ -30,6 +34,20 @@ module rig_core
     output logic i2s_lrck,
     output logic i2s_dac_data,
     input wire logic i2s_adc_data,
+
+    // Digital copy of what the DAC gets; rights software wants copies on other headers switched off
+    output logic spdif_out,
+    output logic header_off,
+
+    // MIDI, idle high
+    output logic midi_tx,
+    input wire logic midi_rx,
+
+    // I2C for the converter, open drain: 1 pulls the line low
+    output logic i2c_scl_low,
+    output logic i2c_sda_low,
+    input wire logic i2c_scl,
+    input wire logic i2c_sda,
 
     // Bench
     output logic trigger_out,
@@ -66,25 +84,39 @@ module rig_core
 
   // -------------------------------------------------------------------------------------------- decode
 
-  typedef enum logic [2:0] {
+  typedef enum logic [3:0] {
     MEMORY,
     CORE,
     TIME,
     EVENTS,
     MONITORS,
-    ENGINE
+    ENGINE,
+    MIDI,
+    SPDIF,
+    I2C,
+    TRIGGER,
+    FENCE
   } slave_t;
 
-  logic stb_memory, stb_core, stb_time, stb_events, stb_monitors, stb_engine;
+  logic stb_memory, stb_core, stb_time, stb_events, stb_monitors, stb_engine, stb_midi, stb_spdif, stb_i2c, stb_trigger,
+      stb_fence;
 
   function automatic slave_t slave();
     logic [7:2] offset;
     offset = bus_adr[7:2];
     if (!bus_adr[30]) slave = MEMORY;
     else if (bus_adr[15]) slave = EVENTS;
+    else if (bus_adr[13])
+      case (bus_adr[11:8])
+        SPDIF_BASE[11:8]: slave = SPDIF;
+        I2C_BASE[11:8]: slave = I2C;
+        TRIGGER_BASE[11:8]: slave = TRIGGER;
+        default: slave = MIDI;  // registers and rings
+      endcase
     else if (bus_adr[12])
       slave = offset == STREAM_EVENT_CAUSE[7:2] || offset == STREAM_EVENT_ENABLE[7:2] ? EVENTS : ENGINE;
     else if (offset >= MONITOR_BASE[7:2]) slave = MONITORS;
+    else if (offset == FPGA_FENCE_FIRST[7:2] || offset == FPGA_FENCE_LAST[7:2]) slave = FENCE;
     else if (offset >= FPGA_EVENT_PRODUCER[7:2] && offset <= FPGA_EVENT_ENABLE[7:2]) slave = EVENTS;
     else if (offset >= FPGA_TIME_HI[7:2] && offset <= FPGA_ALARM_CONTROL[7:2]) slave = TIME;
     else slave = CORE;
@@ -92,6 +124,7 @@ module rig_core
 
   always_comb begin
     {stb_memory, stb_core, stb_time, stb_events, stb_monitors, stb_engine} = '0;
+    {stb_midi, stb_spdif, stb_i2c, stb_trigger, stb_fence} = '0;
     if (bus_stb)
       case (slave())
         MEMORY: stb_memory = 1'b1;
@@ -99,15 +132,23 @@ module rig_core
         EVENTS: stb_events = 1'b1;
         MONITORS: stb_monitors = 1'b1;
         ENGINE: stb_engine = 1'b1;
+        MIDI: stb_midi = 1'b1;
+        SPDIF: stb_spdif = 1'b1;
+        I2C: stb_i2c = 1'b1;
+        TRIGGER: stb_trigger = 1'b1;
+        FENCE: stb_fence = 1'b1;
         default: stb_core = 1'b1;
       endcase
   end
 
-  logic ack_memory, ack_core, ack_time, ack_events, ack_monitors, ack_engine;
+  logic ack_memory, ack_core, ack_time, ack_events, ack_monitors, ack_engine, ack_midi, ack_spdif, ack_i2c, ack_trigger,
+      ack_fence;
   logic [31:0] rdata_memory, rdata_core, rdata_time, rdata_events, rdata_monitors, rdata_engine;
+  logic [31:0] rdata_midi, rdata_spdif, rdata_i2c, rdata_trigger, rdata_fence;
 
   // Nobody acknowledges without a strobe, and nobody else has one.
-  assign bus_ack = ack_memory || ack_core || ack_time || ack_events || ack_monitors || ack_engine;
+  assign bus_ack = ack_memory || ack_core || ack_time || ack_events || ack_monitors || ack_engine
+      || ack_midi || ack_spdif || ack_i2c || ack_trigger || ack_fence;
 
   always_comb begin
     bus_rdata = 'x;
@@ -118,6 +159,11 @@ module rig_core
         EVENTS: bus_rdata = rdata_events;
         MONITORS: bus_rdata = rdata_monitors;
         ENGINE: bus_rdata = rdata_engine;
+        MIDI: bus_rdata = rdata_midi;
+        SPDIF: bus_rdata = rdata_spdif;
+        I2C: bus_rdata = rdata_i2c;
+        TRIGGER: bus_rdata = rdata_trigger;
+        FENCE: bus_rdata = rdata_fence;
         default: bus_rdata = rdata_core;
       endcase
   end
@@ -129,16 +175,23 @@ module rig_core
   logic [3:0] memory_sel;
   logic [31:0] memory_wdata, memory_rdata;
 
-  logic engine_stb, engine_we, engine_ack;
+  logic engine_stb, engine_we, engine_ack, engine_err;
+  logic fenced_stb;
   logic [16:2] engine_adr;
   logic [3:0] engine_sel;
   logic [31:0] engine_wdata, engine_rdata;
+
+  address_fence fence (
+      .clk, .rst,
+      .bus_stb(stb_fence), .bus_we, .bus_adr(bus_adr[15:2]), .bus_wdata, .bus_rdata(rdata_fence), .bus_ack(ack_fence),
+      .engine_stb, .engine_adr(engine_adr[16:8]), .engine_err, .memory_stb(fenced_stb), .memory_ack(engine_ack)
+  );
 
   memory_arbiter arbiter (
       .clk, .rst,
       .host_stb(stb_memory), .host_we(bus_we), .host_adr(bus_adr[16:2]), .host_sel(bus_sel), .host_wdata(bus_wdata),
       .host_rdata(rdata_memory), .host_ack(ack_memory),
-      .engine_stb, .engine_we, .engine_adr, .engine_sel, .engine_wdata, .engine_rdata, .engine_ack,
+      .engine_stb(fenced_stb), .engine_we, .engine_adr, .engine_sel, .engine_wdata, .engine_rdata, .engine_ack,
       .memory_stb, .memory_we, .memory_adr, .memory_sel, .memory_wdata, .memory_rdata
   );
 
@@ -149,7 +202,7 @@ module rig_core
 
   // -------------------------------------------------------------------------------------------- time and events
 
-  logic timer_pulse, trigger_pulse, pattern_pulse;
+  logic timer_pulse, trigger_pulse, pattern_pulse, midi_received_pulse, midi_sent_pulse, midi_overflow_pulse;
   logic [31:0] pattern_first_bad;
   logic monitor_valid, monitor_ready;
   logic [7:0] monitor_stamp, monitor_index;
@@ -171,6 +224,7 @@ module rig_core
       .now, .events_waiting,
       .ev_stamp, .ev_valid, .ev_cause, .ev_stream, .ev_word, .ev_data, .ev_ready,
       .timer_pulse, .pattern_pulse, .pattern_data(pattern_first_bad), .trigger_pulse,
+      .midi_received_pulse, .midi_sent_pulse, .midi_overflow_pulse,
       .monitor_valid, .monitor_stamp, .monitor_index, .monitor_address, .monitor_ready
   );
 
@@ -179,14 +233,15 @@ module rig_core
       .bus_stb(stb_monitors), .bus_we, .bus_adr(bus_adr[15:2]), .bus_wdata, .bus_rdata(rdata_monitors),
       .bus_ack(ack_monitors),
       .now_lo(now[31:0]),
-      .access_valid(engine_stb && engine_ack), .access_we(engine_we), .access_adr(engine_adr),
+      .access_valid(fenced_stb && engine_ack), .access_we(engine_we), .access_adr(engine_adr),
       .monitor_valid, .monitor_stamp, .monitor_index, .monitor_address, .monitor_ready
   );
 
   // -------------------------------------------------------------------------------------------- streams
 
   logic frame_tick, dac_we, adc_take;
-  /* verilator lint_off UNUSEDSIGNAL */  // for a mixer, which does not exist yet: the last writer wins
+  logic [10:0] frame_clocks;
+  /* verilator lint_off UNUSEDSIGNAL */  // the mixer need not know whose sample it adds
   logic [3:0] dac_stream;
   /* verilator lint_on UNUSEDSIGNAL */
   logic [2:0] dac_channel, adc_channel;
@@ -197,8 +252,8 @@ module rig_core
       .bus_stb(stb_engine), .bus_we, .bus_adr(bus_adr[15:2]), .bus_wdata, .bus_rdata(rdata_engine), .bus_ack(ack_engine),
       .now, .frame_ticks,
       .mem_stb(engine_stb), .mem_we(engine_we), .mem_adr(engine_adr), .mem_sel(engine_sel), .mem_wdata(engine_wdata),
-      .mem_rdata(engine_rdata), .mem_ack(engine_ack), .mem_err(1'b0),
-      .frame_tick, .frame_clocks(11'd256),
+      .mem_rdata(engine_rdata), .mem_ack(engine_ack), .mem_err(engine_err),
+      .frame_tick, .frame_clocks,
       .dac_we, .dac_stream, .dac_channel, .dac_sample,
       .adc_channel, .adc_sample, .adc_take,
       .ev_stamp, .ev_valid, .ev_cause, .ev_stream, .ev_word, .ev_data, .ev_ready
@@ -206,42 +261,84 @@ module rig_core
 
   // -------------------------------------------------------------------------------------------- converter
 
-  logic converter_enable, mute, pattern_kind, pattern_check_enable, pattern_restart, frame_written;
+  logic converter_enable, mute, mute_loopback, level_out, pulse_out, trigger_level;
+  logic pattern_kind, pattern_check_enable, pattern_restart, frame_written;
   logic [1:0] input_select;
+  logic [1:0] converter_format;
   logic [31:0] pattern_seed, pattern_frames, pattern_errors;
-  logic [47:0] adc_frame, pattern_frame, render_frame;
+  logic [CHANNELS*24-1:0] adc_frame, render_frame;
+  logic [23:0] source_sample, sent_sample;
+  logic first_sample, second_sample;
 
-  core_registers #(.STREAMS(STREAMS), .BUILD(BUILD)) registers (
+  core_registers #(.STREAMS(STREAMS), .CHANNELS(CHANNELS), .BUILD(BUILD)) registers (
       .clk, .rst,
       .bus_stb(stb_core), .bus_we, .bus_adr(bus_adr[7:2]), .bus_wdata, .bus_rdata(rdata_core), .bus_ack(ack_core),
-      .converter_enable, .mute, .input_select, .frame_ticks,
+      .converter_enable, .converter_format, .frame_clocks, .mute, .input_select, .frame_ticks,
       .pattern_kind, .pattern_check_enable, .pattern_restart, .pattern_seed,
       .pattern_frames, .pattern_errors, .pattern_first_bad,
-      .trigger_out, .trigger_in, .trigger_pulse
+      .trigger_out(level_out), .trigger_in(trigger_level)
   );
 
-  converter_hub hub (
+  converter_hub #(.CHANNELS(CHANNELS)) hub (
       .clk, .rst,
-      .enable(converter_enable), .mute, .input_select, .frame_ticks,
-      .frame_tick, .adc_frame, .pattern_frame,
+      .enable(converter_enable), .mute, .mute_loopback, .input_select, .frame_ticks,
+      .frame_tick, .adc_frame, .source_sample,
       .dac_we, .dac_channel, .dac_sample, .adc_channel, .adc_sample,
       .render_frame, .frame_written
   );
 
-  i2s_master i2s (
+  i2s_master #(.CHANNELS(CHANNELS)) serializer (
       .clk, .rst,
-      .enable(converter_enable), .frame_tick, .frame_out(render_frame), .mute, .frame_in(adc_frame),
+      .enable(converter_enable), .format(converter_format), .frame_clocks(frame_clocks[10:7]),
+      .frame_tick, .frame_out(render_frame), .mute, .frame_in(adc_frame),
+      .sample(sent_sample), .first_sample, .second_sample,
       .i2s_bclk, .i2s_lrck, .i2s_dac_data, .i2s_adc_data
   );
 
   pattern pattern_unit (
       .clk, .rst,
       .kind(pattern_kind), .seed(pattern_seed), .restart(pattern_restart), .check_enable(pattern_check_enable),
-      .frame_tick,
-      .source_frame(pattern_frame), .source_shown(input_select == INPUT_SELECT_PATTERN[1:0]), .source_taken(adc_take),
-      .render_frame, .frame_written,
+      .enable(converter_enable), .frame_tick,
+      .source_chosen(input_select == INPUT_SELECT_PATTERN[1:0]), .source_taken(adc_take),
+      .source_channel(adc_channel), .source_sample,
+      .frame_written, .sample(sent_sample), .first_sample, .second_sample,
       .frames(pattern_frames), .errors(pattern_errors), .first_bad(pattern_first_bad), .error_pulse(pattern_pulse)
   );
+
+  // -------------------------------------------------------------------------------------------- peripherals
+
+  spdif_transmitter spdif (
+      .clk, .rst,
+      .bus_stb(stb_spdif), .bus_we, .bus_adr(bus_adr[15:2]), .bus_wdata, .bus_rdata(rdata_spdif), .bus_ack(ack_spdif),
+      .frame_clocks, .frame_tick, .frame_out(render_frame[CHANNELS*24-1-:48]), .mute,
+      .mute_loopback, .header_off, .spdif_out
+  );
+
+  midi_uart midi (
+      .clk, .rst,
+      .bus_stb(stb_midi), .bus_we, .bus_adr(bus_adr[15:2]), .bus_wdata, .bus_rdata(rdata_midi), .bus_ack(ack_midi),
+      .now_lo(now[31:0]),
+      .midi_tx, .midi_rx,
+      .rx_pulse(midi_received_pulse), .tx_empty_pulse(midi_sent_pulse), .rx_overflow_pulse(midi_overflow_pulse)
+  );
+
+  i2c_master i2c (
+      .clk, .rst,
+      .bus_stb(stb_i2c), .bus_we, .bus_adr(bus_adr[15:2]), .bus_wdata, .bus_rdata(rdata_i2c), .bus_ack(ack_i2c),
+      .scl_low(i2c_scl_low), .sda_low(i2c_sda_low), .scl_in(i2c_scl), .sda_in(i2c_sda)
+  );
+
+  trigger trigger_unit (
+      .clk, .rst,
+      .bus_stb(stb_trigger), .bus_we, .bus_adr(bus_adr[15:2]), .bus_wdata, .bus_rdata(rdata_trigger),
+      .bus_ack(ack_trigger),
+      .now,
+      .trigger_out(pulse_out), .trigger_in, .trigger_level, .trigger_pulse
+  );
+
+  assign trigger_out = level_out || pulse_out;
+
+  wire unused = &{1'b0, midi_received_pulse, midi_sent_pulse, midi_overflow_pulse};
 
 endmodule
 

@@ -2,7 +2,7 @@
 
 // S/PDIF transmitter, IEC 60958 consumer format, and the gates of content rights over every digital path.
 //
-// 256 clocks a frame, 2 clocks for each half of a biphase mark cell. A frame begins in the clock behind frame_tick and carries the
+// 128 half cells of biphase mark a frame, each of frame_clocks / 128 clocks: 2 at 48 kHz, 1 at 96 kHz. A frame begins in the clock behind frame_tick and carries the
 // frame that the serializer takes at that tick; without ticks (converter off) frames of silence go on by themselves. Samples
 // are 24 bits, least significant first; validity and user bits are 0. Channel status: consumer, linear PCM, Cp, category,
 // L, channel number, sampling rate, 24 bits; all else 0.
@@ -23,7 +23,9 @@ module spdif_transmitter
     output logic      [31:0] bus_rdata,
     output logic             bus_ack,
 
-    // As at the serializer: one-clock pulse in the last clock of a frame; {left, right}, 24 bits each; send zeros instead.
+    // As at the serializer: clocks in a frame, a multiple of 128; one-clock pulse in the last clock of a frame; {left, right}, 24 bits
+    // each; send zeros instead.
+    input wire logic [10:0] frame_clocks,
     input wire logic        frame_tick,
     input wire logic [47:0] frame_out,
     input wire logic        mute,
@@ -38,7 +40,8 @@ module spdif_transmitter
 
   localparam logic [7:0] LAST_FRAME = 8'd191;
 
-  logic [7:0] phase_reg;  // {channel, slot, half, clock of the half}
+  logic [6:0] phase_reg;  // {channel, slot, half}
+  logic [3:0] clock_reg;  // clock of the half, from 1
   logic [7:0] frame_reg;
   logic [47:0] shift_reg;
   logic enable_reg, copy_never_reg, restart_reg, parity_reg, running_reg;
@@ -54,11 +57,12 @@ module spdif_transmitter
       default: bus_rdata = 32'd0;
     endcase
 
-  wire       channel = phase_reg[7];
-  wire [4:0] slot = phase_reg[6:2];
+  wire       channel = phase_reg[6];
+  wire [4:0] slot = phase_reg[5:1];
+  wire       half_ends = clock_reg == frame_clocks[10:7];
   wire       in_preamble = slot[4:2] == 3'd0;
   wire       in_sample = !in_preamble && slot < 5'd28;
-  wire       frame_ends = &phase_reg || frame_tick;
+  wire       frame_ends = (&phase_reg && half_ends) || frame_tick;
 
   // Bit of channel status that this frame carries.
   function automatic logic status_bit();
@@ -77,7 +81,7 @@ module spdif_transmitter
   // Does the line change at the start of this half cell? Preambles by their changes: B 10011100, M 10010011, W 10010110.
   function automatic logic toggles();
     if (in_preamble)
-      case (phase_reg[3:1])
+      case (phase_reg[2:0])
         3'd0, 3'd3: toggles = 1'b1;
         3'd4: toggles = !channel && frame_reg == 8'd0;
         3'd5: toggles = channel || frame_reg == 8'd0;
@@ -85,7 +89,7 @@ module spdif_transmitter
         3'd7: toggles = !channel && frame_reg != 8'd0;
         default: toggles = 1'b0;
       endcase
-    else if (!phase_reg[1]) toggles = 1'b1;
+    else if (!phase_reg[0]) toggles = 1'b1;
     else if (in_sample) toggles = shift_reg[0];
     else if (slot[1:0] == 2'd2) toggles = status_bit();
     else toggles = &slot && parity_reg;
@@ -93,11 +97,12 @@ module spdif_transmitter
 
   always_ff @(posedge clk) begin
     bus_ack   <= bus_stb && !bus_ack && !rst;
-    phase_reg <= frame_tick ? 8'd0 : phase_reg + 8'd1;
+    phase_reg <= frame_tick ? 7'd0 : phase_reg + 7'(half_ends);
+    clock_reg <= frame_tick || half_ends ? 4'd1 : clock_reg + 4'd1;
 
-    if (phase_reg[0] == 1'b0) begin
+    if (clock_reg == 4'd1) begin
       spdif_out  <= spdif_out ^ toggles();
-      parity_reg <= !in_preamble && (parity_reg ^ (phase_reg[1] && toggles()));
+      parity_reg <= !in_preamble && (parity_reg ^ (phase_reg[0] && toggles()));
     end
     if (frame_ends) begin
       running_reg <= 1'b1;
@@ -105,7 +110,7 @@ module spdif_transmitter
       frame_reg   <= frame_reg == LAST_FRAME || restart_reg ? 8'd0 : frame_reg + 8'd1;
       // {right, left}: the left sample leaves first.
       shift_reg   <= frame_tick && !mute ? {frame_out[23:0], frame_out[47:24]} : 48'd0;
-    end else if (&phase_reg[1:0] && in_sample) shift_reg <= {1'b0, shift_reg[47:1]};
+    end else if (phase_reg[0] && half_ends && in_sample) shift_reg <= {1'b0, shift_reg[47:1]};
     if (!enable_reg) running_reg <= 1'b0;
     if (!enable_reg || !running_reg) spdif_out <= 1'b0;
 
@@ -126,7 +131,8 @@ module spdif_transmitter
       endcase
 
     if (rst) begin
-      phase_reg <= 8'd0;
+      phase_reg <= 7'd0;
+      clock_reg <= 4'd1;
       frame_reg <= 8'd0;
       shift_reg <= 48'd0;
       restart_reg <= 1'b0;
@@ -141,7 +147,7 @@ module spdif_transmitter
     end
   end
 
-  wire unused = &{1'b0, bus_adr[15:8], bus_wdata[31:12]};
+  wire unused = &{1'b0, bus_adr[15:8], bus_wdata[31:12], frame_clocks[6:0]};
 
 endmodule
 

@@ -27,6 +27,8 @@ module trigger
     // Pins; trigger_in may come from any clock or none, and must keep a level for longer than one clock.
     output logic      trigger_out,
     input  wire logic trigger_in,
+    // The input, synchronised.
+    output logic      trigger_level,
     // One cycle at each chosen edge of the input, the one that its board time names.
     output logic      trigger_pulse
 );
@@ -34,21 +36,21 @@ module trigger
   logic [31:0] out_time_reg;
   logic [15:0] count_reg;
   logic [47:0] in_time_reg;
-  logic armed_reg, falling_reg, latched_reg, level, before_reg;
+  logic armed_reg, falling_reg, latched_reg, before_reg;
 
   // Follows the pin in reset too, so that a pin that is high all the time makes no edge.
-  level_synchroniser synchroniser (.clk, .rst(1'b0), .level(trigger_in), .level_sys(level));
+  level_synchroniser synchroniser (.clk, .rst(1'b0), .level(trigger_in), .level_sys(trigger_level));
 
   wire write = bus_stb && bus_we && bus_ack;
   // Bit 31 of the difference is 0 once the time has come.
   wire [31:0] since = now[31:0] - out_time_reg;
   wire looks = since[9:0] == 10'd0;
 
-  assign trigger_pulse = level != before_reg && level != falling_reg && !rst;
+  assign trigger_pulse = trigger_level != before_reg && trigger_level != falling_reg && !rst;
 
   always_comb
     case (bus_adr[7:2])
-      TRIGGER_CONTROL[7:2]: bus_rdata = {25'd0, level, latched_reg, trigger_out, 2'd0, falling_reg, armed_reg};
+      TRIGGER_CONTROL[7:2]: bus_rdata = {25'd0, trigger_level, latched_reg, trigger_out, 2'd0, falling_reg, armed_reg};
       TRIGGER_IN_TIME_LO[7:2]: bus_rdata = in_time_reg[31:0];
       TRIGGER_IN_TIME_HI[7:2]: bus_rdata = {count_reg, in_time_reg[47:32]};
       default: bus_rdata = 32'd0;
@@ -56,7 +58,7 @@ module trigger
 
   always_ff @(posedge clk) begin
     bus_ack <= bus_stb && !bus_ack && !rst;
-    before_reg <= level;
+    before_reg <= trigger_level;
 
     if (looks) begin
       trigger_out <= armed_reg && !since[31];

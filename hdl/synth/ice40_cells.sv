@@ -15,6 +15,7 @@ module SB_IO #(
 ) (
     inout  wire logic PACKAGE_PIN,
     input  wire logic OUTPUT_CLK,
+    input  wire logic OUTPUT_ENABLE,
     input  wire logic D_OUT_0,
     input  wire logic D_OUT_1,
     output wire logic D_IN_0

@@ -1,6 +1,7 @@
 `default_nettype none
 
-// codecrig on a pico-ice (Rev 2 and 3): iCE40UP5K in SG48, Digilent Pmod I2S2 in Pmod 2, RP2040 on the shared pins of Pmod 3.
+// codecrig on a pico-ice (Rev 2 and 3): iCE40UP5K in SG48, Digilent Pmod I2S2 in Pmod 2, RP2040 on the shared pins of Pmod 3,
+// S/PDIF, MIDI and I2C on Pmod 1.
 //
 // The RP2040 makes the clock: 12.288 MHz on pin 35. It is the system clock and the converters' master clock. Reset is a counter
 // that starts with the configuration. Pin numbers stand in boards/pico-ice/pico_ice.pcf.
@@ -29,6 +30,13 @@ module pico_ice #(
     output logic adc_sclk,
     inout wire logic adc_sdout,
 
+    // Pmod 1
+    output logic spdif_out,
+    output logic midi_tx,
+    input wire logic midi_rx,
+    inout wire logic i2c_scl,
+    inout wire logic i2c_sda,
+
     // Bench
     output logic trigger_out,
     input wire logic trigger_in
@@ -46,9 +54,10 @@ module pico_ice #(
     rst <= reset_count_reg != 8'hFF;
   end
 
-  logic lrck, sclk, adc_data;
+  logic lrck, sclk, adc_data, scl_low, sda_low, scl, sda;
   /* verilator lint_off UNUSEDSIGNAL */
   wire logic [1:0] unused_in;
+  logic unused_header_off;  // no header carries a copy of the converter signals
   /* verilator lint_on UNUSEDSIGNAL */
 
   assign dac_lrck = lrck;
@@ -63,6 +72,7 @@ module pico_ice #(
   ) mclk_pads[1:0] (
       .PACKAGE_PIN({dac_mclk, adc_mclk}),
       .OUTPUT_CLK(clk),
+      .OUTPUT_ENABLE(1'b1),
       .D_OUT_0(1'b1),
       .D_OUT_1(1'b0),
       .D_IN_0(unused_in)
@@ -75,9 +85,24 @@ module pico_ice #(
   ) adc_pad (
       .PACKAGE_PIN(adc_sdout),
       .OUTPUT_CLK(1'b0),
+      .OUTPUT_ENABLE(1'b0),
       .D_OUT_0(1'b0),
       .D_OUT_1(1'b0),
       .D_IN_0(adc_data)
+  );
+
+  // Open drain: 0 or nothing. The bus has its own pull-up resistors; the weak ones here only keep the lines of a bench without
+  // any device at a level.
+  SB_IO #(
+      .PIN_TYPE(6'b1010_01),
+      .PULLUP  (1'b1)
+  ) i2c_pads[1:0] (
+      .PACKAGE_PIN({i2c_scl, i2c_sda}),
+      .OUTPUT_CLK(1'b0),
+      .OUTPUT_ENABLE({scl_low, sda_low}),
+      .D_OUT_0(1'b0),
+      .D_OUT_1(1'b0),
+      .D_IN_0({scl, sda})
   );
 
   rig_core #(
@@ -95,6 +120,14 @@ module pico_ice #(
       .i2s_lrck(lrck),
       .i2s_dac_data(dac_sdin),
       .i2s_adc_data(adc_data),
+      .spdif_out,
+      .header_off(unused_header_off),
+      .midi_tx,
+      .midi_rx,
+      .i2c_scl_low(scl_low),
+      .i2c_sda_low(sda_low),
+      .i2c_scl(scl),
+      .i2c_sda(sda),
       .trigger_out,
       .trigger_in
   );

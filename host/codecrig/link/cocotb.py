@@ -41,6 +41,7 @@ _BLOCKS = (
     (regs.AUDIO_MEMORY_BASE, regs.AUDIO_MEMORY_BYTES),
     (regs.FPGA_BASE, 0x100),
     (regs.STREAM_BASE, 0x1000),
+    (regs.MIDI_BASE, 0x1000),  # and the other peripherals
     (regs.EVENT_RING_BASE, regs.EVENT_RING_BYTES),
 )
 """The address blocks of docs/wire.md that lie in the design; the bridge's is not there."""

@@ -148,10 +148,10 @@ class ModelControl:
         return {}
 
     def _do_trigger(self, level: bool | None = None) -> dict[str, Any]:
-        board = self._board
+        trigger = self._board.trigger
         if level is not None:
-            board.set_trigger(level)
-        edges = board.trigger_out_edges
+            trigger.set_level_in(level, self._board.now_ticks)
+        edges = trigger.out_edges
         return {"out": len(edges) % 2 == 1, "out_edges": list(edges)}
 
     def _do_cable(self, fault: str) -> dict[str, Any]:

@@ -67,6 +67,12 @@ class Cause(IntEnum):
     """Board: first access that a bus monitor range counts. data0 = monitor index, data1 = address."""
     TRIGGER = 20
     """Board: trigger input rose."""
+    MIDI_RECEIVED = 21
+    """Board: a MIDI byte was received and kept."""
+    MIDI_SENT = 22
+    """Board: the last queued MIDI byte has left."""
+    MIDI_OVERFLOW = 23
+    """Board: a received MIDI byte was dropped."""
 
 
 class FaultReason(IntEnum):
@@ -100,6 +106,30 @@ class InputSelect(IntEnum):
     """Digital loopback: the frame handed to the DAC one frame earlier."""
     PATTERN = 2
     """The pattern source."""
+
+
+class ConverterFormat(IntEnum):
+    I2S = 0
+    """Philips: 64 bit clocks a frame; word clock low is left, the most significant bit comes one bit clock behind its edge."""
+    LEFT_JUSTIFIED = 1
+    """64 bit clocks a frame; word clock high is left, the most significant bit comes with its edge."""
+    TDM = 2
+    """DSP mode A: 128 bit clocks a frame, 4 slots of 32 bits (8 of 16 in a build with 8 channels); the word clock is high for the one bit clock before the most significant bit of the first slot. Needs a build with more than 2 channels and 256 clocks a frame."""
+
+
+class ConverterRate(IntEnum):
+    CLOCKS_256 = 0
+    """48 kHz at 12.288 MHz."""
+    CLOCKS_128 = 1
+    """96 kHz."""
+    CLOCKS_384 = 2
+    """32 kHz."""
+    CLOCKS_512 = 3
+    """24 kHz."""
+    CLOCKS_768 = 4
+    """16 kHz."""
+    CLOCKS_1536 = 5
+    """8 kHz."""
 
 
 class PatternKind(IntEnum):
@@ -190,6 +220,12 @@ FPGA_EVENT_CAUSE_MONITOR_LSB = 0x3
 FPGA_EVENT_CAUSE_MONITOR_W = 0x1
 FPGA_EVENT_CAUSE_TRIGGER_LSB = 0x4
 FPGA_EVENT_CAUSE_TRIGGER_W = 0x1
+FPGA_EVENT_CAUSE_MIDI_RECEIVED_LSB = 0x5
+FPGA_EVENT_CAUSE_MIDI_RECEIVED_W = 0x1
+FPGA_EVENT_CAUSE_MIDI_SENT_LSB = 0x6
+FPGA_EVENT_CAUSE_MIDI_SENT_W = 0x1
+FPGA_EVENT_CAUSE_MIDI_OVERFLOW_LSB = 0x7
+FPGA_EVENT_CAUSE_MIDI_OVERFLOW_W = 0x1
 FPGA_EVENT_ENABLE = 0x40000040
 FPGA_EVENT_ENABLE_TIMER_LSB = 0x0
 FPGA_EVENT_ENABLE_TIMER_W = 0x1
@@ -201,6 +237,12 @@ FPGA_EVENT_ENABLE_MONITOR_LSB = 0x3
 FPGA_EVENT_ENABLE_MONITOR_W = 0x1
 FPGA_EVENT_ENABLE_TRIGGER_LSB = 0x4
 FPGA_EVENT_ENABLE_TRIGGER_W = 0x1
+FPGA_EVENT_ENABLE_MIDI_RECEIVED_LSB = 0x5
+FPGA_EVENT_ENABLE_MIDI_RECEIVED_W = 0x1
+FPGA_EVENT_ENABLE_MIDI_SENT_LSB = 0x6
+FPGA_EVENT_ENABLE_MIDI_SENT_W = 0x1
+FPGA_EVENT_ENABLE_MIDI_OVERFLOW_LSB = 0x7
+FPGA_EVENT_ENABLE_MIDI_OVERFLOW_W = 0x1
 FPGA_CONVERTER_CONTROL = 0x40000050
 FPGA_CONVERTER_CONTROL_ENABLE_LSB = 0x0
 FPGA_CONVERTER_CONTROL_ENABLE_W = 0x1
@@ -208,6 +250,12 @@ FPGA_CONVERTER_CONTROL_MUTE_LSB = 0x1
 FPGA_CONVERTER_CONTROL_MUTE_W = 0x1
 FPGA_CONVERTER_CONTROL_INPUT_SELECT_LSB = 0x4
 FPGA_CONVERTER_CONTROL_INPUT_SELECT_W = 0x2
+FPGA_CONVERTER_CONTROL_FORMAT_LSB = 0x8
+FPGA_CONVERTER_CONTROL_FORMAT_W = 0x2
+FPGA_CONVERTER_CONTROL_RATE_LSB = 0xC
+FPGA_CONVERTER_CONTROL_RATE_W = 0x3
+FPGA_CONVERTER_CONTROL_REFUSED_LSB = 0x10
+FPGA_CONVERTER_CONTROL_REFUSED_W = 0x1
 FPGA_FRAME_TICKS = 0x40000054
 FPGA_FRAME_CLOCKS = 0x40000058
 FPGA_FRAME_CLOCKS_RESET = 0x100
@@ -230,6 +278,9 @@ FPGA_TRIGGER_OUT_HIGH_W = 0x1
 FPGA_TRIGGER_IN = 0x40000084
 FPGA_TRIGGER_IN_HIGH_LSB = 0x0
 FPGA_TRIGGER_IN_HIGH_W = 0x1
+FPGA_FENCE_FIRST = 0x40000088
+FPGA_FENCE_LAST = 0x4000008C
+FPGA_FENCE_LAST_RESET = 0x1FF
 MONITOR_BASE = 0x400000A0
 MONITOR_COUNT = 0x2
 MONITOR_STRIDE = 0x20

@@ -4,13 +4,18 @@
 through `pass_time` and WAIT; what a request costs is the link's business.
 """
 
+from collections.abc import Callable
 from fractions import Fraction
 
 from codecrig.link import registers as regs
-from codecrig.link.registers import Cause, InputSelect, Operation, PatternKind, Status
+from codecrig.link.registers import Cause, ConverterFormat, ConverterRate, InputSelect, Operation, PatternKind, Status
 
 from .converter import CodecSettings
-from .engine import EngineModel, StreamModel
+from .engine import EngineModel
+from .events import BOARD_CAUSE_BITS, STREAM_CAUSE_BITS
+from .midi import MidiModel
+from .peripherals import I2cModel, SpdifModel, TriggerModel
+from .stream import StreamModel
 
 MAX_LENGTH_BYTES = regs.BRIDGE_MAX_LENGTH_RESET
 STREAMS = 4
@@ -21,16 +26,72 @@ BUILD = 0x4D4F444C
 
 CONTROL_BLOCK_BYTES = 0x100
 STREAM_BLOCK_BYTES = regs.STREAM_COUNT * regs.STREAM_STRIDE
+PERIPHERAL_BASE = regs.MIDI_BASE
+PERIPHERAL_BLOCK_BYTES = 0x1000
 BRIDGE_BLOCK_BYTES = 0x1000
 
 _BLOCKS = (
     (regs.AUDIO_MEMORY_BASE, regs.AUDIO_MEMORY_BYTES),
     (regs.FPGA_BASE, CONTROL_BLOCK_BYTES),
     (regs.STREAM_BASE, STREAM_BLOCK_BYTES),
+    (PERIPHERAL_BASE, PERIPHERAL_BLOCK_BYTES),
     (regs.EVENT_RING_BASE, regs.EVENT_RING_BYTES),
     (regs.BRIDGE_BASE, BRIDGE_BLOCK_BYTES),
 )
 _MASK32 = 0xFFFFFFFF
+_CONVERTER_KEPT = 0x33
+"""Bits of CONVERTER_CONTROL that every write sets: enable, mute, input_select."""
+_CONFIG_BITS = (
+    1 << regs.STREAM_CONFIG_CAPTURE_LSB
+    | 3 << regs.STREAM_CONFIG_CONTAINER_LSB
+    | 7 << regs.STREAM_CONFIG_CHANNELS_LSB
+    | 1 << regs.STREAM_CONFIG_QUEUE_LSB
+)
+
+_READ_STREAM: dict[int, Callable[[StreamModel], int]] = {
+    regs.STREAM_CONTROL: lambda stream: stream.control,
+    regs.STREAM_CONFIG: lambda stream: stream.config,
+    regs.STREAM_RING_BASE: lambda stream: stream.ring_base,
+    regs.STREAM_RING_SIZE: lambda stream: stream.ring_size,
+    regs.STREAM_STATUS: lambda stream: _status(stream.state, stream.fault, stream.silent),
+    regs.STREAM_RING_PRODUCER: lambda stream: stream.producer,
+    regs.STREAM_UNDERRUNS: lambda stream: stream.underruns,
+    regs.STREAM_OVERRUNS: lambda stream: stream.overruns,
+    regs.STREAM_INTERVAL_BYTES: lambda stream: stream.interval_bytes,
+    regs.STREAM_INTERVAL_LEFT: lambda stream: stream.interval_left,
+    regs.STREAM_REVOKE: lambda stream: stream.revoke,
+    regs.STREAM_REVOKE_STATUS: lambda stream: stream.revoke_result,
+    regs.STREAM_REVOKE_LEFT: lambda stream: stream.revoke_left,
+    regs.STREAM_FIFO_HIGH_WATER: lambda stream: stream.high_water,
+    regs.STREAM_SNAPSHOT: lambda stream: stream.snapshots & 0xFF,
+    regs.STREAM_SNAP_STATE: lambda stream: _status(
+        stream.snapshot.state, stream.snapshot.fault, stream.snapshot.ended
+    ),
+    regs.STREAM_SNAP_TIME_LO: lambda stream: stream.snapshot.time_ticks,
+    regs.STREAM_SNAP_TIME_HI: lambda stream: stream.snapshot.time_ticks >> 32,
+    regs.STREAM_SNAP_FRAMES_LO: lambda stream: stream.snapshot.frames,
+    regs.STREAM_SNAP_FRAMES_HI: lambda stream: stream.snapshot.frames >> 32,
+    regs.STREAM_SNAP_BYTES_LO: lambda stream: stream.snapshot.moved_bytes,
+    regs.STREAM_SNAP_BYTES_HI: lambda stream: stream.snapshot.moved_bytes >> 32,
+    regs.STREAM_SNAP_DESCRIPTORS: lambda stream: stream.snapshot.descriptors,
+    regs.STREAM_SNAP_FIFO_BYTES: lambda stream: stream.snapshot.fifo_bytes,
+    regs.STREAM_SNAP_INDEX: lambda stream: stream.snapshot.index,
+    regs.STREAM_SNAP_FRAME_TICKS: lambda stream: stream.snapshot.frame_ticks,
+    regs.STREAM_START_TIME_LO: lambda stream: stream.start_ticks,
+    regs.STREAM_START_TIME_HI: lambda stream: stream.start_ticks >> 32,
+    regs.STREAM_PACKET_TIME_LO: lambda stream: stream.packet_ticks,
+    regs.STREAM_PACKET_TIME_HI: lambda stream: stream.packet_ticks >> 32,
+    regs.STREAM_LIVE_FRAMES_LO: lambda stream: stream.frames,
+    regs.STREAM_LIVE_FRAMES_HI: lambda stream: stream.frames >> 32,
+    regs.STREAM_LIVE_BYTES_LO: lambda stream: stream.moved_bytes,
+    regs.STREAM_LIVE_BYTES_HI: lambda stream: stream.moved_bytes >> 32,
+    regs.STREAM_LIVE_DESCRIPTORS: lambda stream: stream.descriptors,
+    regs.STREAM_LIVE_INDEX: lambda stream: stream.index,
+}
+
+
+def _status(state: int, fault: bool, ended: bool) -> int:
+    return state | int(fault) << regs.STREAM_STATUS_FAULT_LSB | int(ended) << regs.STREAM_STATUS_ENDED_LSB
 
 
 class MonitorModel:
@@ -58,17 +119,31 @@ class BoardModel(EngineModel):
         self,
         *,
         streams: int = STREAMS,
+        max_channels: int = 2,
+        channels: int = 2,
         frame_clocks: int = 256,
         codec: CodecSettings | None = None,
         bulk: bool = True,
         serial: int = 0,
     ) -> None:
-        super().__init__(streams=streams, frame_clocks=frame_clocks, codec=codec, bulk=bulk)
+        """`frame_clocks`: those of rate code 0."""
+        super().__init__(
+            streams=streams,
+            max_channels=max_channels,
+            channels=channels,
+            frame_clocks=frame_clocks,
+            codec=codec,
+            bulk=bulk,
+        )
         self.now_ticks = 0
         self.serial = serial
         self.monitors = [MonitorModel() for _ in range(regs.MONITOR_COUNT)]
-        self.trigger_out_edges: list[int] = []
-        self.trigger_in = False
+        self.midi = MidiModel(lambda cause, ticks: self.events.post(cause, 0, ticks))
+        self.spdif = SpdifModel()
+        self.i2c = I2cModel()
+        self.trigger = TriggerModel(lambda ticks: self.events.post(Cause.TRIGGER, 0, ticks))
+        self._rates = {rate: int(rate.name.removeprefix("CLOCKS_")) for rate in ConverterRate}
+        self._rates[ConverterRate.CLOCKS_256] = frame_clocks
         self.requests = 0
         self.errors = 0
         self._words = {
@@ -77,7 +152,6 @@ class BoardModel(EngineModel):
             regs.FPGA_ALARM_TIME: 0,
             regs.FPGA_PATTERN_CONTROL: 0,
             regs.FPGA_PATTERN_SEED: regs.FPGA_PATTERN_SEED_RESET,
-            regs.FPGA_TRIGGER_OUT: 0,
             regs.FPGA_CONVERTER_CONTROL: 0,
         }
         self._alarm_ticks: int | None = None
@@ -89,23 +163,30 @@ class BoardModel(EngineModel):
         self.now_ticks = max(self.now_ticks, to_ticks)
 
     def catch_up(self) -> None:
-        """Do everything that is due at the present board time."""
-        if self._alarm_ticks is not None and self._alarm_ticks <= self.now_ticks:
-            fired, self._alarm_ticks = self._alarm_ticks, None
-            self.advance(fired)
-            self.events.post(Cause.TIMER, 0, fired)
+        """Do everything that is due at the present board time, in the order of its times."""
+        while (due := self._timed_ticks()) is not None and due <= self.now_ticks:
+            self.advance(due)
+            if due == self._alarm_ticks:
+                self._alarm_ticks = None
+                self.events.post(Cause.TIMER, 0, due)
+            if due == self.midi.next_ticks:
+                self.midi.step()
+            if due == self.trigger.next_ticks:
+                self.trigger.step()
         self.advance(self.now_ticks)
+
+    def _timed_ticks(self) -> int | None:
+        """When alarm, MIDI port or trigger do something next."""
+        due = (self._alarm_ticks, self.midi.next_ticks, self.trigger.next_ticks)
+        return min((ticks for ticks in due if ticks is not None), default=None)
 
     def wait(self, deadline_low: int) -> None:
         """Let time flow until the event ring holds something or the low word of board time reaches the deadline."""
         self.catch_up()
         deadline = self.now_ticks + _signed(deadline_low - self.now_ticks)
         while self.events.is_empty and self.now_ticks < deadline:
-            stop = self.next_stop_ticks()
-            target = deadline if stop is None else min(deadline, stop)
-            if self._alarm_ticks is not None:
-                target = min(target, self._alarm_ticks)
-            self.pass_time(max(target, self.now_ticks + 1))
+            stops = (deadline, self.next_stop_ticks(), self._timed_ticks())
+            self.pass_time(max(min(ticks for ticks in stops if ticks is not None), self.now_ticks + 1))
             self.catch_up()
 
     # ------------------------------------------------------------------ requests
@@ -171,6 +252,8 @@ class BoardModel(EngineModel):
             return self._read_monitor(self.monitors[number], offset)
         if address in self._words:
             return self._words[address]
+        if PERIPHERAL_BASE <= address < PERIPHERAL_BASE + PERIPHERAL_BLOCK_BYTES:
+            return self._read_peripheral(address)
         match address:
             case regs.FPGA_ID:
                 return regs.FPGA_ID_RESET
@@ -207,8 +290,14 @@ class BoardModel(EngineModel):
                 return self.checker.errors
             case regs.FPGA_PATTERN_FIRST_BAD:
                 return self.checker.first_bad
+            case regs.FPGA_TRIGGER_OUT:
+                return int(self.trigger.level_out)
             case regs.FPGA_TRIGGER_IN:
-                return int(self.trigger_in)
+                return int(self.trigger.level_in)
+            case regs.FPGA_FENCE_FIRST:
+                return self.fence[0]
+            case regs.FPGA_FENCE_LAST:
+                return self.fence[1]
             case regs.BRIDGE_ID:
                 return regs.BRIDGE_ID_RESET
             case regs.BRIDGE_VERSION:
@@ -243,6 +332,9 @@ class BoardModel(EngineModel):
             number, offset = divmod(address - regs.MONITOR_BASE, regs.MONITOR_STRIDE)
             self._write_monitor(self.monitors[number], offset, value)
             return
+        if PERIPHERAL_BASE <= address < PERIPHERAL_BASE + PERIPHERAL_BLOCK_BYTES:
+            self._write_peripheral(address, value)
+            return
         match address:
             case regs.FPGA_SCRATCH | regs.BRIDGE_SCRATCH | regs.FPGA_PATTERN_SEED:
                 self._words[address] = value
@@ -258,93 +350,113 @@ class BoardModel(EngineModel):
             case regs.FPGA_EVENT_CAUSE:
                 self.events.board_cause &= ~value
             case regs.FPGA_EVENT_ENABLE:
-                self.events.board_enable = value & 0x1F
+                self.events.board_enable = value & BOARD_CAUSE_BITS
             case regs.FPGA_CONVERTER_CONTROL:
-                self._words[address] = value & 0x33
-                self.set_enabled(bool(value & 1), self.now_ticks)
-                self.mute = bool(value & 2)
-                select = value >> regs.FPGA_CONVERTER_CONTROL_INPUT_SELECT_LSB & 3
-                self.input_select = InputSelect(select) if select < 3 else InputSelect.CONVERTER
+                self._write_converter(value)
             case regs.FPGA_PATTERN_CONTROL:
                 self._words[address] = value & 3
                 self.check_enabled = bool(value & 2)
                 if value & 4:
                     self.restart_pattern(PatternKind(value & 1), self._words[regs.FPGA_PATTERN_SEED])
             case regs.FPGA_TRIGGER_OUT:
-                if self._words[address] != value & 1:
-                    self.trigger_out_edges.append(self.now_ticks)
-                self._words[address] = value & 1
+                self.trigger.set_level_out(bool(value & 1), self.now_ticks)
+            case regs.FPGA_FENCE_FIRST:
+                self.fence = (value & 0x1FF, self.fence[1])
+            case regs.FPGA_FENCE_LAST:
+                self.fence = (self.fence[0], value & 0x1FF)
             case _:
                 pass
 
+    def _write_converter(self, value: int) -> None:
+        """CONVERTER_CONTROL: format and rate are taken while the converter stands, if they fit."""
+        before = self._words[regs.FPGA_CONVERTER_CONTROL]
+        mask = 3 << regs.FPGA_CONVERTER_CONTROL_FORMAT_LSB | 7 << regs.FPGA_CONVERTER_CONTROL_RATE_LSB
+        sample_format = value >> regs.FPGA_CONVERTER_CONTROL_FORMAT_LSB & 3
+        rate = value >> regs.FPGA_CONVERTER_CONTROL_RATE_LSB & 7
+        if self.enabled:
+            fits = (value ^ before) & mask == 0
+        else:
+            fits = sample_format in list(ConverterFormat) and rate in list(ConverterRate)
+            if sample_format == ConverterFormat.TDM:
+                fits = fits and self.channels > 2 and rate != ConverterRate.CLOCKS_128
+        taken = value & mask if fits else before & mask
+        enable = bool(value & 1) and (self.enabled or fits)
+        refused = int(not fits) << regs.FPGA_CONVERTER_CONTROL_REFUSED_LSB
+        self._words[regs.FPGA_CONVERTER_CONTROL] = value & _CONVERTER_KEPT & ~1 | int(enable) | taken | refused
+        if not self.enabled:
+            self.frame_clocks = self._rates[ConverterRate(taken >> regs.FPGA_CONVERTER_CONTROL_RATE_LSB & 7)]
+        self.set_enabled(enable, self.now_ticks)
+        self.mute = bool(value & 2)
+        select = value >> regs.FPGA_CONVERTER_CONTROL_INPUT_SELECT_LSB & 3
+        self.input_select = InputSelect(select) if select < 3 else InputSelect.CONVERTER
+
     def _read_stream(self, number: int, offset: int) -> int:
-        stream = self.streams[number]
-        latched = stream.snapshot
-        match offset:
-            case regs.STREAM_CONTROL:
-                return stream.control
-            case regs.STREAM_CONFIG:
-                return stream.config
-            case regs.STREAM_RING_BASE:
-                return stream.ring_base
-            case regs.STREAM_RING_SIZE:
-                return stream.ring_size
-            case regs.STREAM_EVENT_CAUSE:
-                return self.events.stream_cause[number]
-            case regs.STREAM_EVENT_ENABLE:
-                return self.events.stream_enable[number]
-            case regs.STREAM_STATUS:
-                return stream.state | int(stream.fault) << regs.STREAM_STATUS_FAULT_LSB
-            case regs.STREAM_UNDERRUNS:
-                return stream.underruns
-            case regs.STREAM_OVERRUNS:
-                return stream.overruns
-            case regs.STREAM_SNAPSHOT:
-                return stream.snapshots & 0xFF
-            case regs.STREAM_SNAP_STATE:
-                return latched.state | int(latched.fault) << regs.STREAM_SNAP_STATE_FAULT_LSB
-            case regs.STREAM_SNAP_TIME_LO:
-                return latched.time_ticks & _MASK32
-            case regs.STREAM_SNAP_TIME_HI:
-                return latched.time_ticks >> 32
-            case regs.STREAM_SNAP_FRAMES_LO:
-                return latched.frames & _MASK32
-            case regs.STREAM_SNAP_FRAMES_HI:
-                return latched.frames >> 32
-            case regs.STREAM_SNAP_BYTES_LO:
-                return latched.moved_bytes & _MASK32
-            case regs.STREAM_SNAP_BYTES_HI:
-                return latched.moved_bytes >> 32
-            case regs.STREAM_SNAP_DESCRIPTORS:
-                return latched.descriptors
-            case regs.STREAM_SNAP_FIFO_BYTES:
-                return latched.fifo_bytes
-            case regs.STREAM_SNAP_INDEX:
-                return latched.index
-            case regs.STREAM_SNAP_FRAME_TICKS:
-                return latched.frame_ticks
-            case _:
-                return 0
+        if offset == regs.STREAM_EVENT_CAUSE:
+            return self.events.stream_cause[number]
+        if offset == regs.STREAM_EVENT_ENABLE:
+            return self.events.stream_enable[number]
+        read = _READ_STREAM.get(offset)
+        return read(self.streams[number]) & _MASK32 if read else 0
 
     def _write_stream(self, number: int, offset: int, value: int) -> None:
-        stream: StreamModel = self.streams[number]
+        stream = self.streams[number]
         match offset:
             case regs.STREAM_CONTROL:
                 self.set_state(number, value & 3, self.now_ticks)
             case regs.STREAM_CONFIG:
-                stream.config = value & 0x7D
+                stream.config = value & _CONFIG_BITS
             case regs.STREAM_RING_BASE:
                 stream.ring_base = value & 0x1FFF0
             case regs.STREAM_RING_SIZE:
                 stream.ring_size = value & 0x1FF
+            case regs.STREAM_RING_PRODUCER:
+                self.set_producer(number, value, self.now_ticks)
+            case regs.STREAM_INTERVAL_BYTES:
+                stream.interval_bytes = value
+            case regs.STREAM_REVOKE:
+                self.revoke(number, value, self.now_ticks)
             case regs.STREAM_EVENT_CAUSE:
                 self.events.stream_cause[number] &= ~value
             case regs.STREAM_EVENT_ENABLE:
-                self.events.stream_enable[number] = value & 0xF
+                self.events.stream_enable[number] = value & STREAM_CAUSE_BITS
             case regs.STREAM_SNAPSHOT:
                 self.take_snapshot(number, self.now_ticks)
+            case regs.STREAM_LIVE_FRAMES_LO:
+                stream.frames = stream.frames & ~_MASK32 | value
+            case regs.STREAM_LIVE_FRAMES_HI:
+                stream.frames = stream.frames & _MASK32 | value << 32
+            case regs.STREAM_LIVE_BYTES_LO:
+                stream.moved_bytes = stream.moved_bytes & ~_MASK32 | value
+            case regs.STREAM_LIVE_BYTES_HI:
+                stream.moved_bytes = stream.moved_bytes & _MASK32 | value << 32
+            case regs.STREAM_LIVE_DESCRIPTORS:
+                stream.descriptors = value
+            case regs.STREAM_LIVE_INDEX:
+                stream.index = value & 0x1FF
             case _:
                 pass
+
+    # ------------------------------------------------------------------ peripherals
+
+    def _read_peripheral(self, address: int) -> int:
+        if address < regs.SPDIF_BASE or address >= regs.MIDI_RX_RING_BASE:
+            return self.midi.read(address, self.now_ticks)
+        if address < regs.I2C_BASE:
+            return self.spdif.read(address, self.now_ticks, self.frame_clocks)
+        if address < regs.TRIGGER_BASE:
+            return self.i2c.read(address, self.now_ticks)
+        return self.trigger.read(address)
+
+    def _write_peripheral(self, address: int, value: int) -> None:
+        if address < regs.SPDIF_BASE or address >= regs.MIDI_RX_RING_BASE:
+            self.midi.write(address, value, self.now_ticks)
+        elif address < regs.I2C_BASE:
+            self.spdif.write(address, value, self.now_ticks)
+            self.mute_loopback = self.spdif.mutes_loopback
+        elif address < regs.TRIGGER_BASE:
+            self.i2c.write(address, value, self.now_ticks)
+        else:
+            self.trigger.write(address, value, self.now_ticks)
 
     # ------------------------------------------------------------------ bus monitor
 
@@ -395,14 +507,6 @@ class BoardModel(EngineModel):
                     monitor.met = True
                     monitor.first_time, monitor.first_address = time_ticks & _MASK32, word
                     self.events.post(Cause.MONITOR, 0, time_ticks, number, word)
-
-    # ------------------------------------------------------------------ what a bench does
-
-    def set_trigger(self, level: bool) -> None:
-        """Drive the trigger input."""
-        if level and not self.trigger_in:
-            self.events.post(Cause.TRIGGER, 0, self.now_ticks)
-        self.trigger_in = level
 
 
 def _signed(difference: int) -> int:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from codecrig.link.registers import PatternKind
 
 Frames = npt.NDArray[np.int32]
-"""Frames by 2 channels, left-justified."""
+"""Frames by channels, left-justified."""
 
 FULL_SCALE_24 = (1 << 23) - 1
 CONVERTER_PIPELINE_FRAMES = 2
@@ -20,9 +20,25 @@ with no analog delay: one to shift it out, one to shift it in."""
 LFSR_TAPS = 0x80200003
 
 
-def silence(frames: int) -> Frames:
+def silence(frames: int, channels: int = 2) -> Frames:
     """`frames` frames of zero."""
-    return np.zeros((frames, 2), dtype=np.int32)
+    return np.zeros((frames, channels), dtype=np.int32)
+
+
+def mix(total: Frames, samples: npt.NDArray[np.int32], others: bool) -> None:
+    """Add a render stream to the frames for the converter, with saturation at 24 bits.
+
+    One channel plays on the first two; channels that the converter does not have are dropped. `others`: another
+    stream has been added before.
+    """
+    if samples.shape[1] == 1:
+        samples = np.repeat(samples, 2, axis=1)
+    channels = min(samples.shape[1], total.shape[1])
+    if not others:
+        total[:, :channels] = samples[:, :channels]
+        return
+    added = (total[:, :channels].astype(np.int64) + samples[:, :channels]) >> 8
+    total[:, :channels] = np.clip(added, -FULL_SCALE_24 - 1, FULL_SCALE_24) << 8
 
 
 class PatternSequence:

@@ -1,150 +1,63 @@
-"""The stream engine in Python: descriptors, formats, FIFOs, counters, events, snapshots.
+"""The stream engine in Python: descriptors, formats, FIFOs, counters, events, snapshots, revocation.
 
 Time is board time in ticks. The engine serves each converter frame as a whole: at `SERVICE_TICKS` after the frame tick
-every running render stream has handed over one frame and filled its FIFO again, every running capture stream has taken
-one frame and written it to memory. Runs of undisturbed frames are moved at once; `bulk=False` moves them one by one and
-gives the same bytes, counters and events (a test compares).
+every running stream has been visited for its frame, in the order of their numbers, and then all were visited in turn
+to move bytes until nothing was left to do. A visit moves what one visit of the RTL moves when no tick cuts it short:
+at most one descriptor's rest, at most 32 bytes and what belongs to the last word. What the host does (RUN, a new
+descriptor) is followed by the same at once.
+
+Calm frames, in which no stream comes to the end of a descriptor, starts, stops or posts, are moved many at a time;
+`bulk=False` moves them one by one and gives the same bytes, counters and events (a test compares).
 """
 
-from dataclasses import dataclass, field
+import struct
 
 import numpy as np
 import numpy.typing as npt
 
 from codecrig.link import registers as regs
-from codecrig.link.registers import Cause, FaultReason, InputSelect, PatternKind, StreamState
+from codecrig.link.registers import Cause, FaultReason, InputSelect, PatternKind, RevokeResult, StreamState
 
-from .converter import AnalogPath, CodecSettings, Frames, PatternChecker, PatternSequence, silence
+from .converter import AnalogPath, CodecSettings, Frames, PatternChecker, PatternSequence, mix, silence
 from .events import EventRingModel
+from .samples import Bytes, decode_samples, encode_samples
+from .stream import FIFO_BYTES, SHORTEST_INTERVAL_BYTES, SnapshotModel, StreamModel
 
-FIFO_BYTES = 64
-"""What the FIFO of one stream holds, in the stream's own format."""
 FILL_LEVEL_BYTES = FIFO_BYTES - 4
 """Render fetches the next word, or the part of a word that belongs to the descriptor, up to this level of the FIFO."""
+VISIT_BYTES = 32
+"""A visit that has moved so many bytes ends."""
 SERVICE_TICKS = 96
-"""From a frame tick until the engine has served all streams; events of stream s carry tick + 16 + 16 s."""
+"""From a frame tick until the engine has served all streams."""
 MAX_RUN_FRAMES = 4096
 """Frames moved at once: bounds the memory of temporary arrays."""
 MAX_RING_DESCRIPTORS = 256
+FENCE_BLOCK_BYTES = 256
+FENCE_BLOCKS = regs.AUDIO_MEMORY_BYTES // FENCE_BLOCK_BYTES
 
+_DESCRIPTOR = struct.Struct("<4I")
+_MASK16 = 0xFFFF
 _MASK32 = 0xFFFFFFFF
+_MASK64 = 0xFFFFFFFFFFFFFFFF
 _FLAG_EVENT = 1 << regs.DESCRIPTOR_EVENT_FLAG_BIT
-
-Bytes = npt.NDArray[np.uint8]
-
-
-def _last_access_bytes(end_address: int, length: int) -> int:
-    """Bytes of the last memory access to `length` bytes that end before `end_address`."""
-    return min((end_address - 1) % 4 + 1, length)
+_FLAG_END_OF_STREAM = 1 << regs.DESCRIPTOR_END_OF_STREAM_BIT
+_FLAG_REMOVED = 1 << regs.DESCRIPTOR_REMOVED_BIT
+_LAST_IN_EVENT_LSB = 16
 
 
-def decode_samples(data: Bytes, container_bytes: int, channels: int) -> npt.NDArray[np.int32]:
-    """Memory bytes of whole frames as left-justified samples, frames by channels; 24 bits are kept."""
-    if container_bytes == 2:
-        samples = data.view("<i2").astype(np.int32) << 16
-    elif container_bytes == 3:
-        wide = np.zeros((len(data) // 3, 4), dtype=np.uint8)
-        wide[:, 1:] = data.reshape(-1, 3)
-        samples = wide.reshape(-1).view("<i4")
-    else:
-        samples = data.view("<i4") & np.int32(-256)
-    return samples.reshape(-1, channels)
+def _frame_offset(number: int) -> int:
+    """From a tick until stream `number` was visited for its frame."""
+    return 2 + 2 * number
 
 
-def encode_samples(samples: npt.NDArray[np.int32], container_bytes: int) -> Bytes:
-    """Left-justified samples, frames by channels, as the bytes that capture writes."""
-    flat = np.ascontiguousarray(samples, dtype="<i4").reshape(-1)
-    if container_bytes == 2:
-        return (flat >> 16).astype("<i2").view(np.uint8)
-    if container_bytes == 3:
-        return np.ascontiguousarray(flat.view(np.uint8).reshape(-1, 4)[:, 1:]).reshape(-1)
-    return (flat & np.int32(-256)).view(np.uint8)
+def _move_offset(number: int) -> int:
+    """From a tick until stream `number` is visited to move bytes."""
+    return 16 + 16 * number
 
 
-@dataclass(slots=True)
-class Cursor:
-    """Where in its descriptor ring a stream is. `remaining` 0: descriptor `index` has not been read yet."""
-
-    index: int = 0
-    address: int = 0
-    remaining: int = 0
-    tag: int = 0
-    flags: int = 0
-
-
-@dataclass(slots=True)
-class DescriptorEnd:
-    """A descriptor was finished `offset_bytes` into a walk; its last memory access began at `access_bytes`."""
-
-    offset_bytes: int
-    access_bytes: int
-    index: int
-    tag: int
-    flags: int
-
-
-@dataclass(slots=True)
-class Walk:
-    """A planned move along the ring: which bytes, which descriptors end, where it leads."""
-
-    pieces: list[tuple[int, int]]
-    ends: list[DescriptorEnd]
-    cursor: Cursor
-    moved_bytes: int
-    fault: FaultReason | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SnapshotModel:
-    """What a snapshot latches; all fields of one tick."""
-
-    state: StreamState = StreamState.STOP
-    fault: bool = False
-    time_ticks: int = 0
-    frames: int = 0
-    moved_bytes: int = 0
-    descriptors: int = 0
-    fifo_bytes: int = 0
-    index: int = 0
-    frame_ticks: int = 0
-
-
-@dataclass(slots=True)
-class StreamModel:
-    """One stream: the host's registers and the engine's context."""
-
-    number: int
-    control: int = 0
-    config: int = 0
-    ring_base: int = 0
-    ring_size: int = 0
-    state: StreamState = StreamState.STOP
-    fault: bool = False
-    capture: bool = False
-    container_bytes: int = 2
-    channels: int = 1
-    frames: int = 0
-    moved_bytes: int = 0
-    descriptors: int = 0
-    underruns: int = 0
-    overruns: int = 0
-    started: bool = False
-    delivered: bool = False
-    in_gap: bool = False
-    fifo: bytes = b""
-    cursor: Cursor = field(default_factory=Cursor)
-    snapshot: SnapshotModel = field(default_factory=SnapshotModel)
-    snapshots: int = 0
-
-    @property
-    def block_bytes(self) -> int:
-        """Bytes of one frame."""
-        return self.container_bytes * self.channels
-
-    @property
-    def is_streaming(self) -> bool:
-        """True while the converter is served."""
-        return self.state is StreamState.RUN and not self.fault
+def stream_load_clocks(block_bytes: int, channels: int) -> int:
+    """Clocks of a frame that a stream needs; RUN refuses what does not fit beside the streams that run."""
+    return 10 + block_bytes + channels - 1
 
 
 class EngineModel:
@@ -154,18 +67,25 @@ class EngineModel:
         self,
         *,
         streams: int = 4,
+        max_channels: int = 2,
+        channels: int = 2,
         frame_clocks: int = 256,
         codec: CodecSettings | None = None,
         bulk: bool = True,
     ) -> None:
-        self.memory: Bytes = np.zeros(regs.AUDIO_MEMORY_BYTES, dtype=np.uint8)
+        """`max_channels`: most channels of a stream. `channels`: those of the converter."""
+        self._memory_bytes = memoryview(bytearray(regs.AUDIO_MEMORY_BYTES))
+        self.memory: Bytes = np.frombuffer(self._memory_bytes, np.uint8)
         self.streams = [StreamModel(number) for number in range(streams)]
         self.events = EventRingModel(streams)
+        self.max_channels = max_channels
+        self.channels = channels
         self.frame_clocks = frame_clocks
         self.bulk = bulk
         self.analog = AnalogPath(codec)
         self.enabled = False
         self.mute = False
+        self.mute_loopback = False
         self.input_select = InputSelect.CONVERTER
         self.pattern = PatternSequence(PatternKind.RAMP, 1)
         self.checker = PatternChecker(PatternKind.RAMP, 1)
@@ -174,11 +94,14 @@ class EngineModel:
         self.tap_first_ticks = 0
         self.memory_stalled_until_ticks = 0
         """Fault injection: until then the engine gets no answer from memory."""
+        self.fence = (0, FENCE_BLOCKS - 1)
+        """First and last block of 256 bytes that the engine may access."""
         self.accesses_watched = False
         """True if every memory access is reported to `on_access` (slow: one frame at a time)."""
+        self._load_clocks = 0
         self._enable_ticks = 0
         self._frames_served = 0
-        self._handed_over = silence(1)
+        self._handed_over = silence(1, channels)
         self._handed_over_counts = False
         self._posts: list[tuple[int, int, Cause, tuple[int, ...]]] = []
 
@@ -189,18 +112,24 @@ class EngineModel:
         return (now_ticks - self._enable_ticks) // self.frame_clocks if self.enabled else self._frames_served
 
     def set_enabled(self, enabled: bool, now_ticks: int) -> None:
-        """Start or stop the frame clock."""
+        """Start or stop the frame clock. A frame whose tick has come is still served."""
         if enabled and not self.enabled:
             self._enable_ticks = now_ticks
             self._frames_served = 0
-            self._handed_over = silence(1)
+            self._handed_over = silence(1, self.channels)
             self._handed_over_counts = False
+        elif self.enabled and not enabled:
+            self.advance(now_ticks + SERVICE_TICKS)
         self.enabled = enabled
 
     def advance(self, now_ticks: int) -> None:
         """Serve all frames that are due at `now_ticks`."""
         while (due := self._frames_due(now_ticks)) > 0:
-            self._serve(min(due, self._undisturbed_frames()))
+            calm = self._calm_frames() if due > 1 else 0
+            if calm > 1:
+                self._serve_calm(min(due, calm))
+            else:
+                self._serve_frame()
 
     def touches(self, now_ticks: int, address: int, length: int) -> bool:
         """True if frames due at `now_ticks` may make the engine read or write any of these bytes."""
@@ -211,18 +140,16 @@ class EngineModel:
             return True
         for stream in self.streams:
             if stream.is_streaming:
-                ring_bytes = stream.ring_size * regs.DESCRIPTOR_BYTES
-                pieces = self._walk(stream, due * stream.block_bytes + FIFO_BYTES).pieces
-                for start, count in [*pieces, (stream.ring_base, ring_bytes)]:
+                for start, count in self._reach(stream, due * stream.block_bytes + FIFO_BYTES):
                     if start < address + length and address < start + count:
                         return True
         return False
 
     def next_stop_ticks(self) -> int | None:
-        """Board time at which the frames are served that end a descriptor next; None if no stream runs."""
+        """Board time at which the frame is served in which something happens next; None if no stream runs."""
         if not self.enabled or not any(stream.is_streaming for stream in self.streams):
             return None
-        return self._frame_time(self._undisturbed_frames()) + SERVICE_TICKS
+        return self._frame_time(self._calm_frames() + 1) + SERVICE_TICKS
 
     def _frame_time(self, ahead: int) -> int:
         """Board time of the frame tick that is `ahead` frames after the last one served."""
@@ -233,29 +160,6 @@ class EngineModel:
             return 0
         return (now_ticks - SERVICE_TICKS - self._enable_ticks) // self.frame_clocks - self._frames_served
 
-    def _undisturbed_frames(self) -> int:
-        """How many frames may be moved as one run: up to and with the one in which a descriptor ends."""
-        if not self.bulk or self.accesses_watched or self._frame_time(1) <= self.memory_stalled_until_ticks:
-            return 1
-        frames = MAX_RUN_FRAMES
-        for stream in self.streams:
-            if not stream.is_streaming:
-                continue
-            address, left = stream.cursor.address, stream.cursor.remaining
-            if left == 0:
-                address, left, *_ = self._descriptor(stream, stream.cursor.index)
-            if stream.capture:
-                if stream.fifo:
-                    return 1
-            else:
-                if len(stream.fifo) < stream.block_bytes:
-                    return 1
-                left += len(stream.fifo) - FILL_LEVEL_BYTES - _last_access_bytes(address + left, left)
-            frames = min(frames, max(1, -(-left // stream.block_bytes)))
-        if self._memory_is_shared(frames):
-            return 1
-        return frames
-
     # ------------------------------------------------------------------ what the host does to a stream
 
     def set_state(self, number: int, requested: int, now_ticks: int) -> None:
@@ -263,23 +167,41 @@ class EngineModel:
         stream = self.streams[number]
         stream.control = requested
         if requested & 2 == 0:
-            stream.frames = stream.moved_bytes = stream.descriptors = 0
-            stream.fifo = b""
-            stream.cursor = Cursor()
-            stream.fault = stream.started = stream.delivered = stream.in_gap = False
-            stream.state = StreamState.STOP
+            if stream.state is not StreamState.STOP:
+                if stream.started:
+                    self._load_clocks -= stream_load_clocks(stream.block_bytes, stream.channels)
+                stream.wipe()
             return
         if stream.fault or stream.state == requested:
             return
         stream.state = StreamState(requested)
         if stream.state is StreamState.RUN:
+            stream.fresh = True
             if not stream.started:
-                stream.started = True
-                stream.underruns = stream.overruns = 0
-                self._configure(stream, now_ticks)
-            if not stream.capture and not stream.fault:
-                self._fill(stream, 0, now_ticks)
-                self._flush_posts()
+                self._start(stream, now_ticks)
+            self._settle(now_ticks)
+
+    def set_producer(self, number: int, value: int, now_ticks: int) -> None:
+        """RING_PRODUCER of a stream was written."""
+        self.streams[number].producer = value & _MASK16
+        self._settle(now_ticks)
+
+    def revoke(self, number: int, value: int, now_ticks: int) -> None:
+        """REVOKE of a stream was written: answered at once."""
+        stream = self.streams[number]
+        stream.revoke = value
+        first, last = value & _MASK16, value >> 16
+        stream.revoke_left = 0
+        if not stream.queue or _ahead(last, first) < 0 or _ahead(last, stream.producer) >= 0:
+            stream.revoke_result = RevokeResult.REFUSED
+            self._post(stream, Cause.REFUSED, now_ticks, value)
+        elif stream.remaining and _ahead(first, stream.descriptors) <= 0 <= _ahead(last, stream.descriptors):
+            stream.revoke_result = RevokeResult.DROPPED
+            stream.revoke_left, stream.remaining = stream.remaining, 0
+            self._next_descriptor(stream)
+        else:
+            stream.revoke_result = RevokeResult.UNUSED
+        self._settle(now_ticks)
 
     def take_snapshot(self, number: int, now_ticks: int) -> None:
         """SNAPSHOT of a stream was written."""
@@ -288,12 +210,13 @@ class EngineModel:
         stream.snapshot = SnapshotModel(
             state=stream.state,
             fault=stream.fault,
+            ended=stream.silent,
             time_ticks=now_ticks,
             frames=stream.frames,
             moved_bytes=stream.moved_bytes,
             descriptors=stream.descriptors,
             fifo_bytes=len(stream.fifo),
-            index=stream.cursor.index,
+            index=stream.index,
             frame_ticks=self.frame_ticks(now_ticks),
         )
 
@@ -303,202 +226,415 @@ class EngineModel:
         self.checker = PatternChecker(kind, seed)
 
     def on_access(self, write: bool, address: int, length: int, time_ticks: int) -> None:
-        """The engine moved bytes; called for each frame while `accesses_watched`. For the bus monitor to override."""
+        """The engine moved bytes; called for each visit while `accesses_watched`. For the bus monitor to override."""
 
-    def _configure(self, stream: StreamModel, now_ticks: int) -> None:
-        stream.capture = bool(stream.config >> regs.STREAM_CONFIG_CAPTURE_LSB & 1)
-        stream.container_bytes = (stream.config >> regs.STREAM_CONFIG_CONTAINER_LSB & 3) + 1
-        stream.channels = (stream.config >> regs.STREAM_CONFIG_CHANNELS_LSB & 7) + 1
-        valid_ring = 1 <= stream.ring_size <= MAX_RING_DESCRIPTORS
-        if stream.container_bytes == 1 or stream.channels > 2 or not valid_ring:
-            stream.fault = True
-            self.events.post(Cause.FAULT, stream.number, now_ticks, 0, FaultReason.BAD_CONFIG)
+    def _start(self, stream: StreamModel, now_ticks: int) -> None:
+        """First RUN behind STOP: take over the settings."""
+        config = stream.config
+        stream.capture = bool(config >> regs.STREAM_CONFIG_CAPTURE_LSB & 1)
+        stream.container_bytes = (config >> regs.STREAM_CONFIG_CONTAINER_LSB & 3) + 1
+        stream.channels = (config >> regs.STREAM_CONFIG_CHANNELS_LSB & 7) + 1
+        stream.block_bytes = stream.container_bytes * stream.channels
+        stream.queue = bool(config >> regs.STREAM_CONFIG_QUEUE_LSB & 1)
+        stream.underruns = stream.overruns = 0
+        if stream.channels > self.max_channels or not 1 <= stream.ring_size <= MAX_RING_DESCRIPTORS:
+            self._halt(stream, FaultReason.BAD_CONFIG, now_ticks)
+            return
+        stream.interval_left = stream.interval_bytes
+        load_clocks = self._load_clocks + stream_load_clocks(stream.block_bytes, stream.channels)
+        if load_clocks > self.frame_clocks - self.frame_clocks // 16:
+            self._halt(stream, FaultReason.TOO_MUCH, now_ticks)
+            return
+        self._load_clocks = load_clocks
+        stream.high_water = 0
+        stream.started = True
 
-    # ------------------------------------------------------------------ descriptors
+    # ------------------------------------------------------------------ events
 
-    def _descriptor(self, stream: StreamModel, index: int) -> tuple[int, int, int, int]:
-        """Address, length, tag and flags of a descriptor, as it stands in memory now; behind memory, a refused one."""
-        start = stream.ring_base + index * regs.DESCRIPTOR_BYTES
-        if start >= len(self.memory):
-            return _MASK32, 1, 0, 0
-        address, length, tag, flags = self.memory[start : start + regs.DESCRIPTOR_BYTES].view("<u4").tolist()
-        return address, length, tag, flags
-
-    def _walk(self, stream: StreamModel, count: int) -> Walk:
-        """Plan to move `count` bytes, for render also the rest of the last word; less if a descriptor is refused."""
-        start = stream.cursor
-        cursor = Cursor(start.index, start.address, start.remaining, start.tag, start.flags)
-        walk = Walk([], [], cursor, 0)
-        while walk.moved_bytes < count:
-            if cursor.remaining == 0:
-                address, length, cursor.tag, cursor.flags = self._descriptor(stream, cursor.index)
-                if length == 0:
-                    walk.fault = FaultReason.LENGTH_ZERO
-                    break
-                if address + length > len(self.memory):
-                    walk.fault = FaultReason.OUTSIDE_MEMORY
-                    break
-                cursor.address, cursor.remaining = address, length
-            taken = count - walk.moved_bytes
-            if not stream.capture:
-                taken += -(cursor.address + taken) % 4
-            taken = min(taken, cursor.remaining)
-            walk.pieces.append((cursor.address, taken))
-            walk.moved_bytes += taken
-            cursor.address += taken
-            cursor.remaining -= taken
-            if cursor.remaining == 0:
-                access_bytes = walk.moved_bytes - _last_access_bytes(cursor.address, taken)
-                walk.ends.append(DescriptorEnd(walk.moved_bytes, access_bytes, cursor.index, cursor.tag, cursor.flags))
-                cursor.index = (cursor.index + 1) % stream.ring_size
-        return walk
-
-    def _memory_is_shared(self, frames: int) -> bool:
-        """True if, within `frames`, one stream may touch bytes that a capture stream writes."""
-        written, touched = [], []
-        for stream in self.streams:
-            if stream.is_streaming:
-                pieces = self._walk(stream, frames * stream.block_bytes + FIFO_BYTES).pieces
-                ring = (stream.ring_base, stream.ring_size * regs.DESCRIPTOR_BYTES)
-                touched.append((stream, [*pieces, ring]))
-                if stream.capture:
-                    written.append((stream, pieces))
-        return any(
-            start < other_start + other_length and other_start < start + length
-            for writer, pieces in written
-            for other, other_pieces in touched
-            for start, length in pieces
-            for other_start, other_length in (other_pieces if other is not writer else other_pieces[-1:])
-        )
-
-    # ------------------------------------------------------------------ moving frames
-
-    def _serve(self, frames: int) -> None:
-        """Serve the next `frames` converter frames."""
-        first_time = self._frame_time(1)
-        written = silence(frames)
-        delivered = False
-        for stream in self.streams:
-            if stream.is_streaming and not stream.capture:
-                samples = self._serve_render(stream, frames, first_time)
-                if samples is not None:
-                    written[:] = samples
-                    delivered = True
-        rendered = np.concatenate([self._handed_over, written[:-1]])
-        first_rendered = 0 if self._handed_over_counts else 1
-        self._handed_over, self._handed_over_counts = written[-1:], delivered
-        sent = silence(frames) if self.mute else rendered
-        if self.tap is not None:
-            if not self.tap:
-                self.tap_first_ticks = first_time
-            self.tap.append(sent)
-        captures = [stream for stream in self.streams if stream.is_streaming and stream.capture]
-        if not captures or self.input_select is not InputSelect.CONVERTER:
-            self.analog.pass_by(sent)
-        if captures:
-            if self.input_select is InputSelect.LOOPBACK:
-                heard = sent
-            elif self.input_select is InputSelect.CONVERTER:
-                heard = self.analog.hear(sent)
-            else:
-                taken = any(self._has_room(stream) for stream in captures)
-                heard = self.pattern.take(frames) if taken else silence(frames)
-            for stream in captures:
-                self._serve_capture(stream, heard, first_time)
-        # The first frame seen at these ticks was handed over in the run before, the others in this one.
-        if self.check_enabled:
-            last_rendered = frames if delivered else 1
-            bad_row = self.checker.check(rendered[first_rendered:last_rendered])
-            if bad_row is not None:
-                time = first_time + (first_rendered + bad_row) * self.frame_clocks
-                self._posts.append((time, -1, Cause.PATTERN_ERROR, (self.checker.first_bad,)))
-        self._frames_served += frames
-        self._flush_posts()
-
-    def _post(self, stream: StreamModel, cause: Cause, frame_time: int, *data: int) -> None:
+    def _post(self, stream: StreamModel, cause: Cause, time_ticks: int, *data: int) -> None:
         """Collect an event; records are written in the order of their times."""
-        self._posts.append((frame_time + 16 + 16 * stream.number, stream.number, cause, data))
+        self._posts.append((time_ticks, stream.number, cause, data))
+
+    def _post_progress(self, stream: StreamModel, cause: Cause, time_ticks: int, data0: int) -> None:
+        self._post(stream, cause, time_ticks, data0, stream.tag, stream.moved_bytes & _MASK32, stream.frames & _MASK32)
 
     def _flush_posts(self) -> None:
         for time, number, cause, data in sorted(self._posts, key=lambda post: post[:2]):
             self.events.post(cause, number, time, *data)
         self._posts.clear()
 
-    def _serve_render(self, stream: StreamModel, frames: int, first_time: int) -> npt.NDArray[np.int32] | None:
-        """Hand over one frame a tick and fill the FIFO behind it; None if there was none (then `frames` is 1)."""
-        if len(stream.fifo) < stream.block_bytes:
-            if stream.delivered:
-                stream.underruns = (stream.underruns + 1) & _MASK32
-                if not stream.in_gap:
-                    stream.in_gap = True
-                    self._post(stream, Cause.UNDERRUN, first_time, stream.underruns)
-            self._fill(stream, 0, first_time)
-            return None
-        stream.in_gap = False
-        stream.delivered = True
-        data = self._fill(stream, frames, first_time)
-        return decode_samples(np.frombuffer(data, dtype=np.uint8), stream.container_bytes, stream.channels)
+    def _halt(self, stream: StreamModel, reason: FaultReason, time_ticks: int) -> None:
+        stream.fault = True
+        self._post(stream, Cause.FAULT, time_ticks, stream.index, reason)
 
-    def _fill(self, stream: StreamModel, frames: int, first_time: int) -> bytes:
-        """Hand over `frames` frames, one a tick, and fetch while there is room; returns the bytes handed over."""
-        handed_bytes = frames * stream.block_bytes
-        held_bytes = len(stream.fifo)
-        stalled = first_time < self.memory_stalled_until_ticks
-        walk = self._walk(stream, 0 if stalled else handed_bytes + FILL_LEVEL_BYTES + 1 - held_bytes)
-        data = stream.fifo + b"".join(self.memory[start : start + length].tobytes() for start, length in walk.pieces)
-        stream.fifo = data[handed_bytes:]
-        self._account(stream, walk, frames, held_bytes, first_time)
-        stream.frames += frames
-        return data[:handed_bytes]
+    # ------------------------------------------------------------------ visits that move bytes
 
-    def _has_room(self, stream: StreamModel) -> bool:
+    def _settle(self, now_ticks: int) -> None:
+        """Visit the streams in turn until there is nothing to move, and write the records of all that happened."""
+        if now_ticks >= self.memory_stalled_until_ticks:
+            skipped = [0] * len(self.streams)
+            busy = self.streams
+            while busy:
+                busy = [each for each in busy if self._visit(each, now_ticks + _move_offset(each.number), skipped)]
+        self._flush_posts()
+
+    def _visit(self, stream: StreamModel, time_ticks: int, skipped: list[int]) -> bool:
+        """One visit; False if there was nothing to do. `skipped` counts removed descriptors, against endless rounds."""
+        if stream.state is not StreamState.RUN or stream.fault or stream.ended:
+            return False
+        level = len(stream.fifo)
+        wanted = level if stream.capture else FILL_LEVEL_BYTES + 1 - level
+        if wanted <= 0:
+            return False
+        if stream.remaining == 0:
+            if stream.queue:
+                if stream.queued == 0:
+                    return False
+                if stream.queued > stream.ring_size:
+                    self._halt(stream, FaultReason.PRODUCER_AHEAD, time_ticks)
+                    return True
+            if not self._fetch(stream, time_ticks):
+                skipped[stream.number] += 1
+                return skipped[stream.number] <= MAX_RING_DESCRIPTORS
+        count = min(wanted, VISIT_BYTES)
+        if not stream.capture or count < wanted:
+            count += -(stream.address + count) % 4
+        count = min(count, stream.remaining, *([level] if stream.capture else []))
+        allowed = self._inside_fence(stream.address, count)
+        if allowed:
+            self._move(stream, allowed, time_ticks)
+        if allowed < count:
+            self._halt(stream, FaultReason.BUS_ERROR, time_ticks)
+            return True
+        reached_interval = self._count_interval(stream, count)
+        done = stream.remaining == 0
+        if done:
+            stream.ended = bool(stream.flags & _FLAG_END_OF_STREAM)
+            if stream.flags & _FLAG_EVENT:
+                last = stream.flags >> regs.DESCRIPTOR_LAST_BIT & 1
+                self._post_progress(stream, Cause.DESCRIPTOR, time_ticks, stream.index | last << _LAST_IN_EVENT_LSB)
+        if reached_interval:
+            self._post_progress(stream, Cause.INTERVAL, time_ticks, stream.interval_left)
+        if done:
+            self._next_descriptor(stream)
+        return True
+
+    def _fetch(self, stream: StreamModel, time_ticks: int) -> bool:
+        """Read the next descriptor. False if it was removed, or refused."""
+        start = stream.ring_base + (stream.index & 0x1FF) * regs.DESCRIPTOR_BYTES
+        if start >= len(self.memory):
+            self._halt(stream, FaultReason.OUTSIDE_MEMORY, time_ticks)
+            return False
+        if not self._inside_fence(start, regs.DESCRIPTOR_BYTES):
+            self._halt(stream, FaultReason.BUS_ERROR, time_ticks)
+            return False
+        address, length, tag, flags = _DESCRIPTOR.unpack_from(self._memory_bytes, start)
+        removed = bool(flags & _FLAG_REMOVED)
+        outside = address + length > len(self.memory)
+        if self.accesses_watched:
+            self.on_access(False, start + 12, 4, time_ticks)
+            if not removed:
+                self.on_access(False, start, 8 if length == 0 or outside else 12, time_ticks)
+        stream.flags = flags
+        if removed:
+            self._next_descriptor(stream)
+            return False
+        if length == 0 or outside:
+            self._halt(stream, FaultReason.OUTSIDE_MEMORY if length else FaultReason.LENGTH_ZERO, time_ticks)
+            return False
+        stream.address, stream.remaining, stream.tag = address, length, tag
+        if stream.capture:
+            stream.packet_ticks = time_ticks
+        elif stream.mark is None:
+            stream.mark = stream.converted_bytes + len(stream.fifo)
+        return True
+
+    def _move(self, stream: StreamModel, count: int, time_ticks: int) -> None:
+        """Between FIFO and memory, within the descriptor."""
+        start, stop = stream.address, stream.address + count
+        if stream.capture:
+            self._memory_bytes[start:stop] = stream.fifo[:count]
+            stream.fifo = stream.fifo[count:]
+        else:
+            stream.fifo += self._memory_bytes[start:stop]
+            stream.high_water = max(stream.high_water, len(stream.fifo))
+        stream.address = stop
+        stream.remaining -= count
+        stream.moved_bytes = (stream.moved_bytes + count) & _MASK64
+        if self.accesses_watched:
+            self.on_access(stream.capture, start, count, time_ticks)
+
+    def _count_interval(self, stream: StreamModel, count: int) -> bool:
+        """Count `count` bytes down to the next INTERVAL event; True if it was reached."""
+        was_off = stream.interval_left == 0
+        if not was_off:
+            stream.interval_left -= count
+            if stream.interval_left > 0:
+                return False
+        if stream.interval_bytes < SHORTEST_INTERVAL_BYTES:
+            stream.interval_left = 0
+            return False
+        stream.interval_left += stream.interval_bytes
+        return not was_off
+
+    def _next_descriptor(self, stream: StreamModel) -> None:
+        stream.descriptors = (stream.descriptors + 1) & _MASK32
+        if not stream.ended:
+            stream.index += 1
+            if stream.index == stream.ring_size:
+                stream.index = 0
+
+    def _inside_fence(self, address: int, length: int) -> int:
+        """How many of these bytes the engine may access, from the first on."""
+        first, last = self.fence
+        if address < first * FENCE_BLOCK_BYTES:
+            return 0
+        return max(0, min(length, (last + 1) * FENCE_BLOCK_BYTES - address))
+
+    # ------------------------------------------------------------------ one converter frame
+
+    def _serve_frame(self) -> None:
+        """Serve the next converter frame."""
+        time = self._frame_time(1)
+        written = silence(1, self.channels)
+        delivered = False
+        heard = self._hear(1, self._handed_over)
+        check = self.check_enabled and self._handed_over_counts
+        if check and self.checker.check(self._handed_over[:, :2]) is not None:
+            self._posts.append((time, -1, Cause.PATTERN_ERROR, (self.checker.first_bad,)))
+        for stream in self.streams:
+            if stream.is_streaming and self._converts(stream, time):
+                if stream.capture:
+                    taken = self._for_stream(heard, stream.channels)
+                    stream.fifo += encode_samples(taken, stream.container_bytes).tobytes()
+                    stream.high_water = max(stream.high_water, len(stream.fifo))
+                else:
+                    data = np.frombuffer(stream.fifo, np.uint8, stream.block_bytes)
+                    mix(written, decode_samples(data, stream.container_bytes, stream.channels), delivered)
+                    stream.fifo = stream.fifo[stream.block_bytes :]
+                    delivered = True
+                self._count_frame(stream, time)
+        self._handed_over, self._handed_over_counts = written, delivered
+        self._frames_served += 1
+        self._settle(time)
+
+    def _converts(self, stream: StreamModel, tick: int) -> bool:
+        """Is there a frame for the converter, or room for one? If not, count what is to be counted."""
+        there = self._room(stream) if stream.capture else len(stream.fifo) >= stream.block_bytes
+        time = tick + _frame_offset(stream.number)
+        if stream.ended and (stream.capture or not there):
+            if not stream.silent:
+                stream.silent = True
+                self._post_progress(stream, Cause.END_OF_STREAM, time, stream.index)
+            return False
+        if there:
+            stream.delivered = True
+            stream.in_gap = False
+            return True
+        if stream.capture:
+            stream.overruns = (stream.overruns + 1) & _MASK32
+        elif stream.delivered:
+            stream.underruns = (stream.underruns + 1) & _MASK32
+        else:
+            return False
+        if not stream.in_gap:
+            stream.in_gap = True
+            cause, count = (Cause.OVERRUN, stream.overruns) if stream.capture else (Cause.UNDERRUN, stream.underruns)
+            self._post(stream, cause, time, count)
+        return False
+
+    def _room(self, stream: StreamModel) -> bool:
         return len(stream.fifo) + stream.block_bytes <= FIFO_BYTES
 
-    def _serve_capture(self, stream: StreamModel, heard: Frames, first_time: int) -> None:
-        """Take one frame a tick and write what the FIFO holds."""
-        frames = len(heard)
-        held_bytes = len(stream.fifo)
-        if self._has_room(stream):
-            stream.in_gap = False
-            data = encode_samples(heard[:, : stream.channels], stream.container_bytes)
-            waiting = np.concatenate([np.frombuffer(stream.fifo, dtype=np.uint8), data]) if held_bytes else data
-        else:
-            frames = 0
-            waiting = np.frombuffer(stream.fifo, dtype=np.uint8)
-            stream.overruns = (stream.overruns + 1) & _MASK32
-            if not stream.in_gap:
-                stream.in_gap = True
-                self._post(stream, Cause.OVERRUN, first_time, stream.overruns)
-        stalled = first_time < self.memory_stalled_until_ticks
-        walk = self._walk(stream, 0 if stalled else len(waiting))
-        offset = 0
-        for start, length in walk.pieces:
-            self.memory[start : start + length] = waiting[offset : offset + length]
-            offset += length
-        stream.fifo = waiting[offset:].tobytes()
-        self._account(stream, walk, frames, held_bytes, first_time)
-        stream.frames += frames
+    def _count_frame(self, stream: StreamModel, tick: int) -> None:
+        time = tick + _frame_offset(stream.number)
+        stream.frames = (stream.frames + 1) & _MASK64
+        if stream.fresh:
+            stream.fresh = False
+            stream.start_ticks = time
+        if not stream.capture:
+            stream.converted_bytes += stream.block_bytes
+            if stream.mark is not None and stream.converted_bytes > stream.mark:
+                stream.mark = None
+                stream.packet_ticks = time
 
-    def _account(self, stream: StreamModel, walk: Walk, frames: int, held_bytes: int, first_time: int) -> None:
-        """Count a walk and post its events. `frames` were converted meanwhile, `held_bytes` were in the FIFO before."""
-        for end in walk.ends:
-            if end.flags & _FLAG_EVENT:
-                if stream.capture:
-                    behind_bytes = end.offset_bytes - held_bytes
-                else:
-                    behind_bytes = end.access_bytes + held_bytes - FILL_LEVEL_BYTES
-                converted = max(min(frames, 1), min(frames, -(-behind_bytes // stream.block_bytes)))
-                frame_time = first_time + max(converted - 1, 0) * self.frame_clocks
-                moved = (stream.moved_bytes + end.offset_bytes) & _MASK32
-                data = (end.index, end.tag, moved, (stream.frames + converted) & _MASK32)
-                self._post(stream, Cause.DESCRIPTOR, frame_time, *data)
-        if self.accesses_watched:
-            for start, length in walk.pieces:
-                self.on_access(stream.capture, start, length, first_time)
-        stream.moved_bytes += walk.moved_bytes
-        stream.descriptors = (stream.descriptors + len(walk.ends)) & _MASK32
-        stream.cursor = walk.cursor
-        if walk.fault is not None:
-            stream.fault = True
-            last_time = first_time + max(frames - 1, 0) * self.frame_clocks
-            self._post(stream, Cause.FAULT, last_time, walk.cursor.index, walk.fault)
+    def _hear(self, frames: int, rendered: Frames) -> Frames:
+        """The converter was given `rendered`: what capture streams hear meanwhile."""
+        sent = silence(frames, self.channels) if self.mute else rendered
+        if self.tap is not None:
+            if not self.tap:
+                self.tap_first_ticks = self._frame_time(1)
+            self.tap.append(sent[:, :2])
+        listening = [stream for stream in self.streams if stream.is_streaming and stream.capture]
+        if not listening or self.input_select is not InputSelect.CONVERTER:
+            self.analog.pass_by(sent[:, :2])
+        if not listening:
+            return sent
+        if self.input_select is InputSelect.LOOPBACK:
+            return silence(frames, self.channels) if self.mute_loopback else sent
+        if self.input_select is InputSelect.CONVERTER:
+            return self._widen(self.analog.hear(sent[:, :2]))
+        taken = any(self._room(stream) and not stream.ended for stream in listening)
+        return self._widen(self.pattern.take(frames) if taken else silence(frames))
+
+    def _widen(self, stereo: Frames) -> Frames:
+        """Two channels as those of the converter; the others are silent."""
+        return stereo if self.channels == 2 else self._for_stream(stereo, self.channels)
+
+    @staticmethod
+    def _for_stream(heard: Frames, channels: int) -> Frames:
+        """The first `channels` channels; silence where there are fewer."""
+        if channels <= heard.shape[1]:
+            return heard[:, :channels]
+        return np.pad(heard, ((0, 0), (0, channels - heard.shape[1])))
+
+    # ------------------------------------------------------------------ calm frames
+
+    def _calm_frames(self) -> int:
+        """For how many frames every stream just goes on: nothing ends, starts or is posted."""
+        if not self.bulk or self.accesses_watched or self._frame_time(1) < self.memory_stalled_until_ticks:
+            return 0
+        if self.fence != (0, FENCE_BLOCKS - 1):
+            return 0
+        frames = MAX_RUN_FRAMES
+        for stream in self.streams:
+            if stream.is_streaming:
+                frames = min(frames, self._calm_frames_of(stream))
+                if frames < 2:
+                    return 0
+        return 0 if self._memory_is_shared(frames) else frames
+
+    def _calm_frames_of(self, stream: StreamModel) -> int:
+        if stream.silent:
+            return MAX_RUN_FRAMES
+        if stream.fresh or stream.ended:
+            return 0
+        block_bytes, level = stream.block_bytes, len(stream.fifo)
+        if stream.capture and level or not stream.capture and level < block_bytes:
+            if stream.remaining or not stream.queue or stream.queued or (stream.capture and self._room(stream)):
+                return 0
+            # A queue has run dry: frames are missed and counted, or did not begin yet.
+            return MAX_RUN_FRAMES if stream.in_gap or not (stream.capture or stream.delivered) else 0
+        if stream.interval_left == 0 and stream.interval_bytes >= SHORTEST_INTERVAL_BYTES:
+            return 0
+        # Bytes that may be moved before a descriptor ends or an interval is over.
+        most_bytes = min(stream.remaining, stream.interval_left or stream.remaining) - 1
+        if most_bytes < 0:
+            return 0
+        if stream.capture:
+            return most_bytes // block_bytes
+        word_bytes = max(0, most_bytes - (stream.address + most_bytes) % 4)
+        frames = (word_bytes + level - FILL_LEVEL_BYTES - 1) // block_bytes
+        if stream.mark is not None:
+            frames = min(frames, (stream.mark - stream.converted_bytes) // block_bytes)
+        return frames
+
+    def _calm_bytes(self, stream: StreamModel, frames: int) -> int:
+        """What a stream moves in so many calm frames."""
+        if stream.silent:
+            return 0
+        if stream.capture:
+            return 0 if stream.fifo else frames * stream.block_bytes
+        if len(stream.fifo) < stream.block_bytes:
+            return 0
+        count = frames * stream.block_bytes + FILL_LEVEL_BYTES + 1 - len(stream.fifo)
+        return count + -(stream.address + count) % 4 if count > 0 else 0
+
+    def _memory_is_shared(self, frames: int) -> bool:
+        """True if, within `frames` calm frames, one stream touches bytes that a capture stream writes."""
+        running = [stream for stream in self.streams if stream.is_streaming]
+        if not any(stream.capture for stream in running):
+            return False
+        ranges = [(stream, stream.address, stream.address + self._calm_bytes(stream, frames)) for stream in running]
+        return any(
+            writer.capture and other is not writer and start < other_stop and other_start < stop
+            for writer, start, stop in ranges
+            for other, other_start, other_stop in ranges
+        )
+
+    def _serve_calm(self, frames: int) -> None:
+        """Serve so many calm frames at once."""
+        first_time = self._frame_time(1)
+        written = silence(frames, self.channels)
+        delivered = False
+        running = [stream for stream in self.streams if stream.is_streaming and not stream.silent]
+        for stream in running:
+            if stream.capture:
+                continue
+            if len(stream.fifo) >= stream.block_bytes:
+                mix(written, self._give_calm(stream, frames), delivered)
+                delivered = True
+            elif stream.delivered:
+                stream.underruns = (stream.underruns + frames) & _MASK32
+        rendered = np.concatenate([self._handed_over, written[:-1]])
+        first_rendered = 0 if self._handed_over_counts else 1
+        self._handed_over, self._handed_over_counts = written[-1:], delivered
+        heard = self._hear(frames, rendered)
+        for stream in running:
+            if stream.capture:
+                self._take_calm(stream, frames, heard)
+        # The first frame seen at these ticks was handed over in the run before, the others in this one.
+        if self.check_enabled:
+            bad_row = self.checker.check(rendered[first_rendered : frames if delivered else 1, :2])
+            if bad_row is not None:
+                time = first_time + (first_rendered + bad_row) * self.frame_clocks
+                self._posts.append((time, -1, Cause.PATTERN_ERROR, (self.checker.first_bad,)))
+        self._frames_served += frames
+        self._flush_posts()
+
+    def _give_calm(self, stream: StreamModel, frames: int) -> npt.NDArray[np.int32]:
+        """Hand over one frame a tick and fill the FIFO behind it."""
+        block_bytes, level = stream.block_bytes, len(stream.fifo)
+        # The highest level is reached within the first frames that make it fetch.
+        for frame in range(1, min(frames, 2 * 4) + 1):
+            if moved := self._calm_bytes(stream, frame):
+                stream.high_water = max(stream.high_water, level + moved - frame * block_bytes)
+        count = self._calm_bytes(stream, frames)
+        data = stream.fifo + self._memory_bytes[stream.address : stream.address + count]
+        handed_bytes = frames * block_bytes
+        stream.fifo = data[handed_bytes:]
+        stream.converted_bytes += handed_bytes
+        self._count_calm(stream, frames, count)
+        return decode_samples(np.frombuffer(data, np.uint8, handed_bytes), stream.container_bytes, stream.channels)
+
+    def _take_calm(self, stream: StreamModel, frames: int, heard: Frames) -> None:
+        """Take one frame a tick and write it."""
+        if stream.fifo:
+            stream.overruns = (stream.overruns + frames) & _MASK32
+            return
+        data = encode_samples(self._for_stream(heard, stream.channels), stream.container_bytes)
+        self.memory[stream.address : stream.address + len(data)] = data
+        stream.high_water = max(stream.high_water, stream.block_bytes)
+        self._count_calm(stream, frames, len(data))
+
+    def _count_calm(self, stream: StreamModel, frames: int, count: int) -> None:
+        stream.frames = (stream.frames + frames) & _MASK64
+        stream.moved_bytes = (stream.moved_bytes + count) & _MASK64
+        stream.address += count
+        stream.remaining -= count
+        if stream.interval_left:
+            stream.interval_left -= count
+
+    # ------------------------------------------------------------------ where the engine will go
+
+    def _reach(self, stream: StreamModel, count: int) -> list[tuple[int, int]]:
+        """Where in memory the next `count` bytes of a stream lie, as (address, length)."""
+        if count < stream.remaining:
+            return [(stream.address, count)]
+        pieces = [(stream.address, stream.remaining), (stream.ring_base, stream.ring_size * regs.DESCRIPTOR_BYTES)]
+        count -= stream.remaining
+        index = stream.index + (stream.remaining > 0)
+        for number in range(min(stream.ring_size, stream.queued) if stream.queue else stream.ring_size):
+            start = stream.ring_base + (index + number) % stream.ring_size * regs.DESCRIPTOR_BYTES
+            if count < 0 or start >= len(self.memory):
+                break
+            address, length, _, flags = _DESCRIPTOR.unpack_from(self._memory_bytes, start)
+            if not flags & _FLAG_REMOVED:
+                pieces.append((address, length))
+                count -= length
+        return pieces
+
+
+def _ahead(ordinal: int, other: int) -> int:
+    """How far an ordinal is ahead of another, modulo 2^16, with sign."""
+    return (ordinal - other + 0x8000 & _MASK16) - 0x8000

@@ -10,6 +10,10 @@ FIRST_BOARD_CAUSE = 16
 """Causes from this number on belong to the board, those below to a stream."""
 BOARD_STREAM = 0
 """The stream field of a board cause's record."""
+STREAM_CAUSES = [cause for cause in Cause if cause < FIRST_BOARD_CAUSE]
+BOARD_CAUSES = [cause for cause in Cause if cause >= FIRST_BOARD_CAUSE]
+STREAM_CAUSE_BITS = sum(1 << cause for cause in STREAM_CAUSES)
+BOARD_CAUSE_BITS = sum(1 << (cause - FIRST_BOARD_CAUSE) for cause in BOARD_CAUSES)
 
 _RECORD = struct.Struct("<BBHIQ4I")
 _MASK32 = 0xFFFFFFFF
@@ -58,12 +62,12 @@ class EventRingModel:
         if not was_empty:
             return
         for stream, (causes, enable) in enumerate(zip(self.stream_cause, self.stream_enable, strict=True)):
-            for bit in range(4):
-                if causes & enable & (1 << bit):
-                    self._record(Cause(bit), stream, time_ticks, True, ())
-        for bit in range(5):
-            if self.board_cause & self.board_enable & (1 << bit):
-                self._record(Cause(FIRST_BOARD_CAUSE + bit), BOARD_STREAM, time_ticks, True, ())
+            for cause in STREAM_CAUSES:
+                if causes & enable & (1 << cause):
+                    self._record(cause, stream, time_ticks, True, ())
+        for cause in BOARD_CAUSES:
+            if self.board_cause & self.board_enable & (1 << (cause - FIRST_BOARD_CAUSE)):
+                self._record(cause, BOARD_STREAM, time_ticks, True, ())
 
     def _record(self, cause: Cause, stream: int, time_ticks: int, reposted: bool, data: tuple[int, ...]) -> None:
         if (self.producer - self.consumer) & _MASK32 >= RECORDS:

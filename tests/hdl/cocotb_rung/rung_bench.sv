@@ -66,16 +66,19 @@ module rung_bench #(
 
   always_ff @(negedge clk) if (active) in_bytes[place(index)] <= miso;
 
-  logic i2s_bclk, i2s_lrck, i2s_data;
+  logic i2s_bclk, i2s_lrck, i2s_data, spdif_out, header_off;
+  logic midi, scl_low, sda_low;  // MIDI by a cable from output to input; nothing but pull-ups on the I2C lines
 
   rig_core #(.STREAMS(STREAMS)) rig (
       .clk, .rst,
       .spi_sck(sck), .spi_cs_n(cs_n), .spi_mosi(mosi), .spi_miso(miso), .attention,
       .i2s_bclk, .i2s_lrck, .i2s_dac_data(i2s_data), .i2s_adc_data(i2s_data),
+      .spdif_out, .header_off, .midi_tx(midi), .midi_rx(midi),
+      .i2c_scl_low(scl_low), .i2c_sda_low(sda_low), .i2c_scl(!scl_low), .i2c_sda(!sda_low),
       .trigger_out, .trigger_in
   );
 
-  wire unused = &{1'b0, i2s_bclk, i2s_lrck};
+  wire unused = &{1'b0, i2s_bclk, i2s_lrck, spdif_out, header_off};
 
 endmodule
 

@@ -16,6 +16,7 @@ BUILD = 0x0BADCAFE
 
 async def power_up(dut: Any) -> SpiMaster:
     dut.trigger_in.value = 0
+    dut.midi_rx.value = 1
     master = SpiMaster(dut.spi_sck, dut.spi_cs_n, dut.spi_mosi, dut.spi_miso, attention=dut.attention)
     start_clock(dut.clk)
     await ClockCycles(dut.clk, 600)  # reset counter, then the RAMs are cleared

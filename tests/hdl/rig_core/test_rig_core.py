@@ -81,6 +81,9 @@ async def start(dut: Any, **spi: Any) -> Rig:
     start_clock(dut.clk)
     dut.i2s_adc_data.value = 0
     dut.trigger_in.value = 0
+    dut.midi_rx.value = 1
+    dut.i2c_scl.value = 1
+    dut.i2c_sda.value = 1
     rig = Rig(dut, **spi)
     await reset(dut.clk, dut.rst)
     await ClockCycles(dut.clk, 32 * STREAMS + 16)

@@ -113,6 +113,7 @@ class Bench:
         self.tick_clocks: list[int] = []
         self.ticking = True
         self.chooser = random.Random(5)
+        dut.frame_clocks.value = 256
         dut.frame_tick.value = 0
         dut.frame_out.value = 0
         dut.mute.value = 0

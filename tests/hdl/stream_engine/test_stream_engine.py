@@ -656,3 +656,16 @@ def test_eight_streams() -> None:
 def test_features() -> None:
     parameters = {"STREAMS": 8, "MAX_CHANNELS": 8, "TEST_EN": 1}
     run_cocotb("engine_bench", SOURCES, HERE / "features.py", parameters, build_name="stream_engine_features")
+
+
+LOAD_SOURCES = ["ram_1r1w.sv", "stream_engine.sv", HERE / "load_bench.sv"]
+
+
+def run_load_bench(module: str) -> None:
+    """Tests that need sixteen streams, a busy host or errors: one build for all of them."""
+    parameters = {"STREAMS": 16, "MAX_CHANNELS": 8, "TEST_EN": 1}
+    run_cocotb("load_bench", LOAD_SOURCES, HERE / module, parameters, build_name="stream_engine_load")
+
+
+def test_load() -> None:
+    run_load_bench("load.py")

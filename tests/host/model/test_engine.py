@@ -227,7 +227,7 @@ def test_a_bad_descriptor_halts_its_stream_until_stop(
     assert rig.read(RENDER, regs.STREAM_STATUS) == 0
 
 
-@pytest.mark.parametrize(("container_bytes", "channels", "size"), [(1, 2, 1), (2, 3, 1), (2, 2, 0), (2, 2, 257)])
+@pytest.mark.parametrize(("container_bytes", "channels", "size"), [(2, 3, 1), (1, 8, 1), (2, 2, 0), (2, 2, 257)])
 def test_bad_configuration_is_a_fault(container_bytes: int, channels: int, size: int) -> None:
     rig = Rig()
     rig.ring(RENDER, [(0, 64)], container_bytes, channels)

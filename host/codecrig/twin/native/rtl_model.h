@@ -28,6 +28,9 @@ class RtlModel {
     pins().spi_cs_n = 1;
     pins().rst = 1;
     pins().i2s_adc_data = 0;
+    pins().midi_rx = 1;
+    pins().i2c_scl = 1;
+    pins().i2c_sda = 1;
 #if TWIN_TRACE
     if (!trace_file.empty()) {
       context_->traceEverOn(true);
