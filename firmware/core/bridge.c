@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "codecrig_regs.h"
+#include "fpga_loader.h"
 #include "log.h"
 #include "port.h"
 
@@ -64,6 +65,7 @@ typedef enum executor_state {
   EXECUTOR_SPI,       /* DMA runs */
   EXECUTOR_ATTENTION, /* WAIT was sent, clock stopped */
   EXECUTOR_DRAIN,     /* chip select is high, an abandoned DMA runs out */
+  EXECUTOR_SAFE,      /* DMA runs, with a request of the bridge's own */
 } executor_state_t;
 
 typedef enum reply_state { REPLY_SEEK, REPLY_HEADER, REPLY_PAYLOAD, REPLY_COMPLETE, REPLY_BROKEN } reply_state_t;
@@ -96,6 +98,8 @@ static struct {
   bool reply_timer_runs;
   uint64_t reply_timer_us;
   uint64_t deselected_us;        /* when chip select rose last */
+  bool written;                  /* something was written to the FPGA since it was made safe */
+  uint32_t safe_left;            /* writes that are still to be made to make it safe */
 
   /* the reply being read from SPI */
   reply_state_t reply;
@@ -398,7 +402,7 @@ static uint32_t register_read(uint32_t address) {
     case BRIDGE_SPI_HZ:
       return BRIDGE_SPI_HZ_RESET;
     case BRIDGE_FPGA_STATUS:
-      return (port_fpga_done() ? 1u : 0u) << BRIDGE_FPGA_STATUS_READY_LSB;
+      return loader_status();
     case BRIDGE_SERIAL_LO:
       return (uint32_t)port_serial();
     case BRIDGE_SERIAL_HI:
@@ -417,14 +421,26 @@ static uint32_t register_read(uint32_t address) {
       return counters->rx_high_water;
     case BRIDGE_TX_HIGH_WATER:
       return counters->tx_high_water;
+    case BRIDGE_LOAD:
+      return loader_last_command();
+    case BRIDGE_LOAD_PAGE:
+      return loader_last_page();
+    case BRIDGE_LOAD_CRC:
+      return loader_crc();
     default:
-      return 0;
+      return address >= LOAD_BUFFER_BASE ? loader_load(address - LOAD_BUFFER_BASE) : 0;
   }
 }
 
 static void register_write(uint32_t address, uint32_t value) {
   if (address == BRIDGE_SCRATCH) {
     bridge.scratch = value;
+  } else if (address == BRIDGE_LOAD) {
+    loader_command(value);
+  } else if (address == BRIDGE_LOAD_PAGE) {
+    loader_page(value);
+  } else if (address >= LOAD_BUFFER_BASE) {
+    loader_store(address - LOAD_BUFFER_BASE, value);
   }
 }
 
@@ -588,6 +604,37 @@ static void spi_transfer_ended(void) {
   }
 }
 
+/* ---------------------------------------------------------------- safe state */
+
+#define SAFE_CONVERTER 1u
+#define SAFE_SPDIF 2u
+#define SAFE_WRITES (STREAM_COUNT + 2u)
+
+/* Starts the next write; its reply is clocked out and not looked at. */
+static void safe_send(void) {
+  uint32_t address = STREAM_BASE + (bridge.safe_left - SAFE_SPDIF - 1u) * STREAM_STRIDE + STREAM_CONTROL;
+  uint32_t value = STREAM_STATE_STOP;
+  if (bridge.safe_left == SAFE_CONVERTER) {
+    address = FPGA_CONVERTER_CONTROL;
+    value = 1u << FPGA_CONVERTER_CONTROL_MUTE_LSB;
+  } else if (bridge.safe_left == SAFE_SPDIF) {
+    address = SPDIF_GATES;
+    value = 0;
+  }
+  bridge.safe_left--;
+  uint8_t *request = bridge.spi_tx;
+  memset(request, FILLER_BYTE, HEADER_BYTES + 4u + SPI_SLACK_BYTES + HEADER_BYTES);
+  request[0] = START_BYTE;
+  request[REQUEST_HEADER_OPERATION_OFFSET] = OPERATION_WRITE;
+  put_u32(request + REQUEST_HEADER_ADDRESS_OFFSET, address);
+  request[REQUEST_HEADER_LENGTH_OFFSET] = 4;
+  request[REQUEST_HEADER_CHECK_OFFSET] = (uint8_t)~header_check(request, REQUEST_HEADER_CHECK_OFFSET);
+  put_u32(request + HEADER_BYTES, value);
+  port_spi_select(true);
+  spi_start(HEADER_BYTES + 4u + SPI_SLACK_BYTES + HEADER_BYTES, 0);
+  bridge.executor = EXECUTOR_SAFE;
+}
+
 /* ---------------------------------------------------------------- executor */
 
 /* The oldest request, if there is one and its reply has room. */
@@ -610,20 +657,34 @@ static bool for_fpga(void) {
 }
 
 static bool executor_start(void) {
+  if (bridge.safe_left > 0) {
+    if (!loader_fpga_ready()) {
+      bridge.safe_left = 0; /* what ran there is gone */
+    } else if (spi_gap_over()) {
+      safe_send();
+    } else {
+      return false;
+    }
+    return true;
+  }
   if (!executor_load()) {
     return false;
   }
   if (bridge.prefix.status != STATUS_OK) {
     finish_with_status(bridge.prefix.status);
   } else if (for_fpga()) {
-    if (!port_fpga_done()) {
+    if (!loader_fpga_ready()) {
       finish_with_status(STATUS_NOT_READY);
     } else if (spi_gap_over()) {
+      bridge.written = bridge.written || bridge.request[REQUEST_HEADER_OPERATION_OFFSET] == OPERATION_WRITE;
       spi_send_request();
     } else {
       return false;
     }
   } else if (header_address(bridge.request) >> 28 == BRIDGE_BASE >> 28) {
+    if (bridge.request[REQUEST_HEADER_OPERATION_OFFSET] == OPERATION_WRITE && loader_busy()) {
+      return false;
+    }
     execute_register_request();
   } else {
     finish_with_status(STATUS_UNMAPPED);
@@ -642,7 +703,7 @@ static bool executor_task(void) {
       spi_transfer_ended();
       return true;
     case EXECUTOR_ATTENTION:
-      if (!port_fpga_done()) {
+      if (!loader_fpga_ready()) {
         spi_deselect(); /* the request starts anew and finds the FPGA not ready */
         return true;
       }
@@ -658,6 +719,12 @@ static bool executor_task(void) {
         return false;
       }
       bridge.executor = EXECUTOR_IDLE;
+      return true;
+    case EXECUTOR_SAFE:
+      if (port_spi_busy()) {
+        return false;
+      }
+      spi_deselect();
       return true;
   }
   return false;
@@ -677,6 +744,14 @@ void bridge_reset(void) {
   bridge.counters.resets++;
 }
 
+void bridge_make_safe(void) {
+  bridge_reset();
+  if (bridge.written) {
+    bridge.written = false;
+    bridge.safe_left = SAFE_WRITES;
+  }
+}
+
 bool bridge_task(void) {
   const bool parsed = parser_task();
   const bool executed = executor_task();
@@ -688,7 +763,8 @@ uint64_t bridge_deadline_us(void) {
   if (parser_waits_for_quiet() && RECEIVE_RING_BYTES - (bridge.receive_write - bridge.receive_read) >= RECORD_BYTES) {
     deadline = bridge.last_byte_us + QUIET_US;
   }
-  if (bridge.executor == EXECUTOR_IDLE && bridge.receive_write != bridge.receive_read && !spi_gap_over() &&
+  const bool waiting = bridge.receive_write != bridge.receive_read || bridge.safe_left > 0;
+  if (bridge.executor == EXECUTOR_IDLE && waiting && !spi_gap_over() &&
       bridge.deselected_us + SELECT_GAP_US < deadline) {
     deadline = bridge.deselected_us + SELECT_GAP_US;
   }

@@ -29,6 +29,10 @@ void bridge_init(void);
 /* Drops everything received, in progress and waiting to be fetched. Counters and scratch stay. */
 void bridge_reset(void);
 
+/* The client is gone: as bridge_reset(), and then, if it has ever written to the FPGA, all streams are stopped, the converter
+ * and the S/PDIF transmitter are switched off, before anything else goes to the FPGA. */
+void bridge_make_safe(void);
+
 /* Takes bytes of the OUT stream. Returns how many were taken: fewer than `count` when the receive ring has no room; offer
  * the rest again later. */
 size_t bridge_receive(const uint8_t *bytes, size_t count);

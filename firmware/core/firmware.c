@@ -3,6 +3,7 @@
 
 #include "bridge.h"
 #include "console.h"
+#include "fpga_loader.h"
 #include "tusb.h"
 #include "usb_bridge.h"
 #include "usb_console.h"
@@ -17,6 +18,7 @@ usbd_class_driver_t const *usbd_app_driver_get_cb(uint8_t *count) {
 }
 
 bool firmware_init(void) {
+  loader_init();
   bridge_init();
   console_init();
   const tusb_rhport_init_t init = {.role = TUSB_ROLE_DEVICE, .speed = TUSB_SPEED_FULL};
@@ -27,11 +29,19 @@ bool firmware_task(void) {
   bool worked = tud_task_event_ready();
   tud_task();
   worked = usb_bridge_task() || worked;
+  worked = loader_task() || worked;
   worked = bridge_task() || worked;
   worked = usb_bridge_task() || worked; /* a reply leaves in the turn in which it came */
   return console_task() || worked;
 }
 
-uint64_t firmware_deadline_us(void) { return bridge_deadline_us(); }
+uint64_t firmware_deadline_us(void) {
+  uint64_t deadline = bridge_deadline_us();
+  const uint64_t others[2] = {loader_deadline_us(), usb_bridge_deadline_us()};
+  for (uint32_t i = 0; i < 2; i++) {
+    deadline = others[i] < deadline ? others[i] : deadline;
+  }
+  return deadline;
+}
 
 bool firmware_busy(void) { return bridge_unanswered() || bridge_reply_level() > 0; }

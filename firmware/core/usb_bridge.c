@@ -30,7 +30,13 @@ static struct {
   bool in_queued;
   bool in_stale;         /* the queued transfer was taken back: what its end reports is void */
   bool in_transfer_open; /* the host has had full packets and no short one since */
+
+  bool boot_loader_asked;
+  uint64_t boot_loader_us; /* when to leave for it */
 } usb;
+
+/* The host gets the end of the control transfer before the device leaves the bus. */
+#define BOOT_LOADER_US 10000u
 
 /* ---------------------------------------------------------------- data */
 
@@ -83,6 +89,11 @@ static bool in_task(void) {
 }
 
 bool usb_bridge_task(void) {
+  if (usb.boot_loader_asked && port_time_us() >= usb.boot_loader_us) {
+    usb.boot_loader_asked = false;
+    port_boot_loader();
+    return true;
+  }
   if (!usb.open) {
     return false;
   }
@@ -91,14 +102,22 @@ bool usb_bridge_task(void) {
   return received || sent;
 }
 
-/* Drops requests and replies, and takes back what is queued for the host. */
+uint64_t usb_bridge_deadline_us(void) { return usb.boot_loader_asked ? usb.boot_loader_us : UINT64_MAX; }
+
+/* Takes back what is queued for the host. */
 static void usb_bridge_drop(void) {
   usb.out_bytes = usb.out_taken = 0;
   if (usb.in_queued && !usb.in_stale) {
     usb.in_stale = true;
     port_usb_abort_in(ENDPOINT_BRIDGE_IN);
   }
-  bridge_reset();
+}
+
+/* The bus is idle: the cable was pulled, or the host sleeps. Either way nobody watches the streams. */
+void tud_suspend_cb(bool remote_wakeup_enabled) {
+  (void)remote_wakeup_enabled;
+  usb_bridge_drop();
+  bridge_make_safe();
 }
 
 /* ---------------------------------------------------------------- class driver */
@@ -110,7 +129,7 @@ static bool driver_deinit(void) { return true; }
 static void driver_reset(uint8_t rhport) {
   (void)rhport;
   memset(&usb, 0, sizeof usb); /* the stack has dropped both transfers */
-  bridge_reset();
+  bridge_make_safe();
 }
 
 static uint16_t driver_open(uint8_t rhport, tusb_desc_interface_t const *interface, uint16_t max_length) {
@@ -189,6 +208,13 @@ bool tud_vendor_control_xfer_cb(uint8_t rhport, uint8_t stage, tusb_control_requ
   const bool to_interface = (request->wIndex & 0xFFu) == INTERFACE_BRIDGE && usb.open;
   if (request->bmRequestType == 0x41 && request->bRequest == VENDOR_REQUEST_RESET && to_interface && request->wLength == 0) {
     usb_bridge_drop();
+    bridge_reset();
+    return tud_control_status(rhport, request);
+  }
+  if (request->bmRequestType == 0x41 && request->bRequest == VENDOR_REQUEST_BOOT_LOADER && to_interface &&
+      request->wLength == 0) {
+    usb.boot_loader_asked = true;
+    usb.boot_loader_us = port_time_us() + BOOT_LOADER_US;
     return tud_control_status(rhport, request);
   }
   if (request->bmRequestType == 0xC1 && request->bRequest == VENDOR_REQUEST_IDENTITY && to_interface) {

@@ -71,7 +71,7 @@ static void fpga_answer(void) {
     } else {
       memcpy(rig.memory + address, request + 12, length);
     }
-  } else if (address >= FPGA_BASE && address < FPGA_BASE + 0x1000) {
+  } else if (address >= FPGA_BASE && address < FPGA_BASE + 0x3000) {
     if (address % 4 != 0) {
       status = STATUS_MISALIGNED;
     } else if (length % 4 != 0) {
@@ -84,8 +84,13 @@ static void fpga_answer(void) {
         }
       }
       payload = length;
-    } else if (address == FPGA_SCRATCH) {
-      rig.scratch = get_u32(request + 12);
+    } else {
+      CHECK(rig.write_count < sizeof rig.writes / sizeof rig.writes[0]);
+      rig.writes[rig.write_count].address = address;
+      rig.writes[rig.write_count++].value = get_u32(request + 12);
+      if (address == FPGA_SCRATCH) {
+        rig.scratch = get_u32(request + 12);
+      }
     }
   } else {
     status = STATUS_UNMAPPED;
@@ -201,6 +206,68 @@ static uint64_t platform_time_us(void *context) {
   return rig.time_ns / 1000;
 }
 
+/* An iCE40 UltraPlus in slave SPI mode; times from its data sheet. */
+static void platform_fpga_reset(void *context, bool held) {
+  (void)context;
+  if (held) {
+    rig.fpga_done = false;
+    rig.config_lead_bits = rig.config_tail_bits = 0;
+    rig.config_seen_bytes = 0;
+  } else {
+    CHECK(rig.config_held);
+    CHECK(rig.config_selected);
+    CHECK(rig.time_ns - rig.config_since_ns >= 200);
+  }
+  rig.config_held = held;
+  rig.config_since_ns = rig.time_ns;
+}
+
+static void platform_fpga_config_select(void *context, bool selected) {
+  (void)context;
+  CHECK(!rig.config_busy);
+  rig.config_selected = selected;
+}
+
+static void platform_fpga_config_send(void *context, const uint8_t *bytes, uint32_t length) {
+  (void)context;
+  CHECK(!rig.config_busy);
+  CHECK(!rig.config_held);
+  CHECK(rig.time_ns - rig.config_since_ns >= 1200000);
+  CHECK(length > 0);
+  rig.config_busy = true;
+  rig.config_done_ns = rig.time_ns + (uint64_t)length * SPI_BYTE_NS;
+  if (rig.config_selected) {
+    CHECK_EQUAL(rig.config_lead_bits, 8);
+    CHECK_EQUAL(rig.config_tail_bits, 0);
+    CHECK(rig.config_seen_bytes + length <= sizeof rig.config_seen);
+    memcpy(rig.config_seen + rig.config_seen_bytes, bytes, length);
+    rig.config_seen_bytes += length;
+  } else if (rig.config_seen_bytes == 0) {
+    rig.config_lead_bits += 8 * length;
+  } else {
+    rig.config_tail_bits += 8 * length;
+  }
+}
+
+static bool platform_fpga_config_busy(void *context) {
+  (void)context;
+  return rig.config_busy;
+}
+
+static void config_end(void) {
+  rig.config_busy = false;
+  if (rig.config_tail_bits > 0) {
+    CHECK(rig.config_tail_bits >= 149);
+    rig.fpga_done = rig.bitstream != NULL && rig.config_seen_bytes == rig.bitstream_bytes &&
+                    memcmp(rig.config_seen, rig.bitstream, rig.bitstream_bytes) == 0;
+  }
+}
+
+static void platform_boot_loader(void *context) {
+  (void)context;
+  rig.boot_loader = true;
+}
+
 static const native_platform_t platform = {
     .context = NULL,
     .spi_start = platform_spi_start,
@@ -209,6 +276,11 @@ static const native_platform_t platform = {
     .attention = platform_attention,
     .fpga_done = platform_fpga_done,
     .time_us = platform_time_us,
+    .fpga_reset = platform_fpga_reset,
+    .fpga_config_select = platform_fpga_config_select,
+    .fpga_config_send = platform_fpga_config_send,
+    .fpga_config_busy = platform_fpga_config_busy,
+    .boot_loader = platform_boot_loader,
 };
 
 /* ---------------------------------------------------------------- time */
@@ -235,6 +307,9 @@ static void run_to(uint64_t end_ns) {
     if (rig.busy && rig.done_ns < next) {
       next = rig.done_ns;
     }
+    if (rig.config_busy && rig.config_done_ns < next) {
+      next = rig.config_done_ns;
+    }
     const uint64_t deadline_us = native_deadline_us();
     if (deadline_us != UINT64_MAX) {
       if (deadline_us * 1000 <= rig.time_ns) {
@@ -247,6 +322,9 @@ static void run_to(uint64_t end_ns) {
     rig.time_ns = next;
     if (rig.busy && rig.done_ns <= rig.time_ns) {
       spi_end();
+    }
+    if (rig.config_busy && rig.config_done_ns <= rig.time_ns) {
+      config_end();
     }
     rig_settle();
   }

@@ -65,6 +65,27 @@ typedef struct rig {
   uint32_t transfers;   /* started */
   uint32_t selections;  /* chip select fell */
   uint64_t clocked_bytes;
+
+  /* register writes that the FPGA carried out */
+  struct {
+    uint32_t address;
+    uint32_t value;
+  } writes[64];
+  uint32_t write_count;
+
+  /* the FPGA's configuration port: breaking its rules (see platform_fpga_* in rig.c) fails the test */
+  const uint8_t *bitstream; /* what makes CDONE rise; NULL: nothing does */
+  size_t bitstream_bytes;
+  bool config_held;
+  bool config_selected;
+  uint64_t config_since_ns;  /* reset began, or ended */
+  uint32_t config_lead_bits; /* clocks with chip select high before the bitstream */
+  uint32_t config_tail_bits; /* behind it */
+  uint8_t config_seen[8192];
+  size_t config_seen_bytes;
+  uint64_t config_done_ns;
+  bool config_busy;
+  bool boot_loader;
 } rig_t;
 
 extern rig_t rig;

@@ -246,7 +246,7 @@ TEST(usb_vendor_requests) {
   CHECK_EQUAL(host_control((control_t){0xC1, 2, 0, 0x0300, 16}, bytes), 16); /* only the low byte counts */
   CHECK_EQUAL(host_control((control_t){0xC1, 2, 0, 1, 16}, bytes), CONTROL_STALLED);
   CHECK_EQUAL(host_control((control_t){0xC1, 3, 0, 0, 16}, bytes), CONTROL_STALLED);
-  CHECK_EQUAL(host_control((control_t){0x41, 3, 0, 0, 0}, NULL), CONTROL_STALLED);
+  CHECK_EQUAL(host_control((control_t){0x41, 4, 0, 0, 0}, NULL), CONTROL_STALLED);
   CHECK_EQUAL(host_control((control_t){0x40, 1, 0, 0, 0}, NULL), CONTROL_STALLED);
   CHECK_EQUAL(host_control((control_t){0x41, 1, 0, 1, 0}, NULL), CONTROL_STALLED);
   CHECK_EQUAL(host_control((control_t){0x41, 1, 0, 0, 4}, bytes), CONTROL_STALLED);

@@ -137,6 +137,11 @@ void native_usb_reset(void) {
   dcd_event_bus_reset(RHPORT, TUSB_SPEED_FULL, false);
 }
 
+void native_usb_suspend(void) {
+  tud_task();
+  dcd_event_bus_signal(RHPORT, DCD_EVENT_SUSPEND, false);
+}
+
 native_handshake_t native_usb_setup(const uint8_t setup[8]) {
   tud_task();
   for (uint32_t direction = 0; direction < 2; direction++) {

@@ -37,6 +37,20 @@ bool port_attention(void) { return platform->attention(platform->context); }
 
 bool port_fpga_done(void) { return platform->fpga_done(platform->context); }
 
+void port_fpga_reset(bool held) { platform->fpga_reset(platform->context, held); }
+
+void port_fpga_config_select(bool selected) { platform->fpga_config_select(platform->context, selected); }
+
+void port_fpga_config_send(const uint8_t *bytes, uint32_t length) {
+  platform->fpga_config_send(platform->context, bytes, length);
+}
+
+bool port_fpga_config_busy(void) { return platform->fpga_config_busy(platform->context); }
+
+void port_fpga_config_release(void) {} /* nobody else wants the lines */
+
+void port_boot_loader(void) { platform->boot_loader(platform->context); }
+
 uint64_t port_time_us(void) { return platform->time_us(platform->context); }
 
 uint64_t port_serial(void) { return serial_number; }

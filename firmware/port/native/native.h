@@ -24,6 +24,13 @@ typedef struct native_platform {
   bool (*attention)(void *context);                 /* level of the FPGA's attention line */
   bool (*fpga_done)(void *context);                 /* CDONE */
   uint64_t (*time_us)(void *context);               /* board (MCU) time */
+  /* The FPGA's configuration port. As spi_start, fpga_config_send never blocks. */
+  void (*fpga_reset)(void *context, bool held);
+  void (*fpga_config_select)(void *context, bool selected);
+  void (*fpga_config_send)(void *context, const uint8_t *bytes, uint32_t length);
+  bool (*fpga_config_busy)(void *context);
+  /* The firmware has left for the boot loader: nothing answers until native_init(). */
+  void (*boot_loader)(void *context);
 } native_platform_t;
 
 /* Powers the firmware up (again). `platform` must stay valid. */
@@ -43,6 +50,8 @@ bool native_busy(void);
 typedef enum { NATIVE_ACK, NATIVE_NAK, NATIVE_STALL } native_handshake_t;
 
 void native_usb_reset(void);
+/* The bus was idle for 3 ms: the host sleeps, or the cable was pulled. */
+void native_usb_suspend(void);
 native_handshake_t native_usb_setup(const uint8_t setup[8]);
 
 /* Endpoint number without direction bit, 0 included. */
