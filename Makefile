@@ -7,7 +7,7 @@ BIN = $(VENV)/bin
 WORKERS ?= 2
 PYTEST_OPTIONS ?=
 
-.PHONY: demo test lint registers synth prove mutate nightly clean
+.PHONY: demo test lint registers firmware kernel-usb synth prove mutate nightly clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/codecrig demo
@@ -23,6 +23,14 @@ lint: $(VENV)/test.stamp
 # Regenerate what the other languages read from hdl/regs/codecrig.rdl.
 registers: $(VENV)/test.stamp
 	$(BIN)/python hdl/regs/generate.py
+
+# The firmware that is flashed: ELF and UF2 in build/firmware/.
+firmware: $(VENV)/test.stamp
+	$(BIN)/python firmware/build.py
+
+# The Linux kernel's USB stack, in QEMU, as a client of the simulated board.
+kernel-usb: $(VENV)/test.stamp
+	$(BIN)/python tests/kernel/kernel_usb.py
 
 # Place and route; writes build/synth/ and docs/fpga.md.
 synth: $(VENV)/test.stamp
