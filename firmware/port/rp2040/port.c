@@ -10,8 +10,11 @@
 #include "hardware/clocks.h"
 #include "hardware/dma.h"
 #include "hardware/gpio.h"
+#include "hardware/irq.h"
 #include "hardware/pio.h"
 #include "hardware/spi.h"
+#include "hardware/sync.h"
+#include "hardware/timer.h"
 #include "hardware/watchdog.h"
 #include "pico/bootrom.h"
 #include "pico/platform.h"
@@ -23,6 +26,7 @@
 #define FPGA_CLOCK_DIVISOR 5u
 #define CONFIG_CLOCK_DIVISOR 1u
 #define WATCHDOG_MS 1000u
+#define CONFIG_POLL_US 20u
 
 _Static_assert(SYS_CLK_HZ == 61440000, "the audio clock is a fifth of the system clock");
 
@@ -30,6 +34,7 @@ static uint spi_tx_channel;
 static uint spi_rx_channel;
 static uint config_channel;
 static uint config_machine;
+static bool config_sending;
 
 /* ---------------------------------------------------------------- SPI to the running FPGA */
 
@@ -106,12 +111,17 @@ void port_fpga_config_send(const uint8_t *bytes, uint32_t length) {
   dma_channel_config config = dma_channel_get_default_config(config_channel);
   channel_config_set_transfer_data_size(&config, DMA_SIZE_8);
   channel_config_set_dreq(&config, pio_get_dreq(pio0, config_machine, true));
+  config_sending = true;
   pio0->fdebug = 1u << (PIO_FDEBUG_TXSTALL_LSB + config_machine); /* set again when the last bit has gone */
   dma_channel_configure(config_channel, &config, &pio0->txf[config_machine], bytes, length, true);
 }
 
 bool port_fpga_config_busy(void) {
-  return dma_channel_is_busy(config_channel) || (pio0->fdebug & (1u << (PIO_FDEBUG_TXSTALL_LSB + config_machine))) == 0;
+  const bool stalled = (pio0->fdebug & (1u << (PIO_FDEBUG_TXSTALL_LSB + config_machine))) != 0;
+  if (!dma_channel_is_busy(config_channel) && stalled) {
+    config_sending = false;
+  }
+  return config_sending;
 }
 
 void port_fpga_config_release(void) {
@@ -144,6 +154,64 @@ static void fpga_clock_begin(void) {
   hw_set_bits(&clocks_hw->clk[FPGA_CLOCK_OUTPUT].ctrl, CLOCKS_CLK_GPOUT0_CTRL_DC50_BITS); /* 50 % also for an odd divisor */
 }
 
+/* ---------------------------------------------------------------- sleep */
+
+/* What may give the main loop something to do raises an interrupt: USB, the end of an SPI transfer, a rise of the attention line, the
+ * next deadline. Their handlers do nothing but note it; the processor sleeps between. */
+#define LONGEST_SLEEP_US (WATCHDOG_MS * 1000u / 4u)
+
+static volatile bool woken;
+
+static void on_dma(void) {
+  dma_irqn_acknowledge_channel(0, spi_rx_channel);
+  dma_irqn_acknowledge_channel(0, config_channel);
+  woken = true;
+}
+
+static void on_line(uint line, uint32_t events) {
+  (void)line;
+  (void)events;
+  woken = true;
+}
+
+static void on_alarm(uint alarm) {
+  (void)alarm;
+  woken = true;
+}
+
+static uint alarm_number;
+
+static void sleep_begin(void) {
+  dma_irqn_set_channel_enabled(0, spi_rx_channel, true);
+  dma_irqn_set_channel_enabled(0, config_channel, true);
+  irq_set_exclusive_handler(DMA_IRQ_0, on_dma);
+  irq_set_enabled(DMA_IRQ_0, true);
+  gpio_set_irq_enabled_with_callback(PIN_ATTENTION, GPIO_IRQ_EDGE_RISE, true, on_line);
+  alarm_number = (uint)hardware_alarm_claim_unused(true);
+  hardware_alarm_set_callback(alarm_number, on_alarm);
+}
+
+static void sleep_until_something_happens(void) {
+  const uint64_t now = time_us_64();
+  const uint64_t deadline = firmware_deadline_us();
+  uint64_t end = deadline < now + LONGEST_SLEEP_US ? deadline : now + LONGEST_SLEEP_US;
+  if (port_fpga_config_busy()) {
+    end = now + CONFIG_POLL_US; /* the last bits leave behind the DMA's end, which alone is reported */
+  }
+  if (hardware_alarm_set_target(alarm_number, from_us_since_boot(end))) {
+    return; /* it has come already */
+  }
+  const uint32_t state = save_and_disable_interrupts();
+  if (!woken && !tud_task_event_ready()) {
+    __wfi(); /* wakes on a pending interrupt, which is served below */
+  }
+  restore_interrupts(state);
+}
+
+/* For who looks on from outside (debugger, emulator). */
+extern volatile uint8_t port_firmware_is_busy;
+volatile uint8_t port_firmware_is_busy;
+
 int main(void) {
   fpga_clock_begin();
   spi_begin();
@@ -151,9 +219,15 @@ int main(void) {
   if (!firmware_init()) {
     port_boot_loader();
   }
+  sleep_begin();
   watchdog_enable(WATCHDOG_MS, true);
   for (;;) {
     watchdog_update();
-    (void)firmware_task();
+    woken = false;
+    const bool worked = firmware_task();
+    port_firmware_is_busy = firmware_busy();
+    if (!worked) {
+      sleep_until_something_happens();
+    }
   }
 }

@@ -1,0 +1,50 @@
+// What rp2040js 1.4.1 gets wrong and this firmware needs right. test/repairs.test.js shows each fault on the emulator as it comes.
+
+// An exception must not leave the Thumb bit of its vector in PC: `add rN, pc` in the handler would be off by one.
+export function repairExceptionEntry(core) {
+  const enter = core.exceptionEntry;
+  core.exceptionEntry = function (number) {
+    enter.call(this, number);
+    this.PC = (this.PC & ~1) >>> 0;
+  };
+}
+
+// WFI with PRIMASK set wakes on a pending interrupt and does not enter its handler.
+export function repairWakeUp(core) {
+  const check = core.checkForInterrupts;
+  core.checkForInterrupts = function () {
+    if (this.waiting && this.PM) return (this.pendingInterrupts & this.enabledInterrupts) !== 0;
+    return check.call(this);
+  };
+}
+
+// The serial port must complete a byte behind the time that it takes: completed within the write that starts it, the DMA
+// channel that feeds it loses bytes. `exchange(bytes)` gets all that stands in the FIFO and returns what came back for it.
+export function repairSpi(mcu, spi, exchange) {
+  const answers = [];
+  const end = mcu.clock.createAlarm(() => spi.completeTransmit(answers.shift()));
+  spi.onTransmit = (byte) => {
+    if (answers.length === 0) {
+      const { buffer, start, itemCount } = spi.txFIFO;
+      const bytes = [byte];
+      for (let index = 0; index < itemCount; index++) bytes.push(buffer[(start + index) % buffer.length]);
+      answers.push(...exchange(Uint8Array.from(bytes)));
+    }
+    end.schedule((8 * 1e9) / spi.clockFrequency);
+  };
+}
+
+// The flash answers "read unique ID" (4Bh: four dummy bytes, then eight of number). `serial` is a BigInt.
+export function repairFlashNumber(ssi, serial) {
+  const number = Buffer.alloc(8);
+  number.writeBigUInt64BE(serial);
+  const write = ssi.writeUint32.bind(ssi);
+  let position = -1;
+  ssi.writeUint32 = (offset, value) => {
+    if (offset !== 0x60) return write(offset, value);
+    position = position < 0 ? (value === 0x4b ? 0 : -1) : position + 1;
+    ssi.dr0 = position > 4 ? number[position - 5] : 0;
+    if (position === 12) position = -1;
+    return undefined;
+  };
+}
