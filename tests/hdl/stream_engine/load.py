@@ -29,7 +29,7 @@ def record_figures(name: str, figures: dict[str, Any]) -> None:
 
 
 def visit_clocks(trace: Trace, parts: list[Part]) -> dict[str, list[int]]:
-    """Clocks of visits, by kind: from the first access (or last sample) of one to that of the next, with nothing between.
+    """Clocks of visits, by kind: from the first access (or last sample) of one to that of the next, nothing between.
 
     `convert` is a frame; `fill` moves bytes; `fetch` reads a descriptor as well.
     """

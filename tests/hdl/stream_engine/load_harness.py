@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from bench import registers, reset, start_clock
-from cocotb.triggers import ValueChange
+from bench import CLOCK_PS, registers, reset, start_clock
+from cocotb.triggers import Lock, Timer, ValueChange
 from harness import (
     CONFIG,
     CONTROL,
@@ -27,6 +27,8 @@ from harness import (
     OVERRUN,
     OVERRUNS,
     PAUSE,
+    REFUSED,
+    REVOKE_LEFT,
     RING_BASE,
     RING_PRODUCER,
     RING_SIZE,
@@ -45,7 +47,7 @@ HOST_FIRST = 0x1_4000
 REMOVED_FLAG, LAST_FLAG, END_FLAG = 0x10, 2, 8
 UNUSED, DROPPED, REFUSED_RANGE = 0, 1, 2
 BUS_ERROR = 6
-VISIT_BYTES = 32
+VISIT_BYTES = 35
 """Most bytes that a visit of the engine moves: INTERVAL events are as coarse."""
 
 # Commands of load_bench.
@@ -177,6 +179,7 @@ class Part:
     answers: list[tuple[int, int, int, int, int]] = field(default_factory=list)  # first, last, result, left, time
     counts: dict[str, int] | None = None  # of a snapshot in PAUSE, and the registers, at the end
     edges: set[str] = field(default_factory=set)
+    stores: list[tuple[int, int]] = field(default_factory=list)  # words the host put into memory before the start
 
     @property
     def stream(self) -> int:
@@ -209,7 +212,7 @@ def _walk(part: Part, moved: Array) -> tuple[list[tuple[int, int]], int, int, bo
     whether a removed one was passed.
     """
     ring, size = part.setup.ring, len(part.setup.ring)
-    dropped = {left: (first, last) for first, last, result, left, _ in part.answers if result == DROPPED}
+    dropped = [(first, last, left) for first, last, result, left, _ in part.answers if result == DROPPED]
     finished: list[tuple[int, int]] = []
     at, ordinal, removed, seen_removed = 0, 0, False, False
     while True:
@@ -231,8 +234,7 @@ def _walk(part: Part, moved: Array) -> tuple[list[tuple[int, int]], int, int, bo
             seen_removed |= removed
         left = descriptor.length_bytes - count
         if left and (at + count < len(moved) or may_skip):
-            first, last = dropped.get(left, (1, 0))
-            known = count > 0 and first <= ordinal <= last
+            known = any(first <= ordinal <= last and left == unused for first, last, unused in dropped)
             if not known and at + count == len(moved):
                 break  # the current one
             assert known, f"{part}: descriptor {ordinal} gave {count} of {descriptor.length_bytes} bytes"
@@ -248,7 +250,7 @@ def _walk(part: Part, moved: Array) -> tuple[list[tuple[int, int]], int, int, bo
             assert at == len(moved), f"{part}: bytes were moved behind the end of stream"
             return finished, ordinal, ordinal, seen_removed
     highest = ordinal
-    while highest - ordinal < 2 * size and (not part.setup.queue or highest < part.producer):
+    while highest < (part.producer if part.setup.queue else ordinal + size):
         entry = ring[highest % size]
         if not (entry.removed or highest >= part.skippable.get(highest % size, 1 << 40)):
             break
@@ -277,6 +279,8 @@ def _missed_bounds(part: Part, trace: Trace, frame_ticks: Array, over_from: int 
 def check_part(part: Part, trace: Trace, memory: Array, *, misses: bool = True) -> Outcome:
     """Compare all that a part did with the reference, and put what it captured into `memory`."""
     setup, stream = part.setup, part.stream
+    for address, word in part.stores:
+        memory[address : address + 4] = np.frombuffer(word.to_bytes(4, "little"), dtype=np.uint8)
     moved, values, move_times = trace.moved(stream, part.began, part.ended)
     frame_bytes = setup.frame_bytes
     finished, lowest, highest, passed_removed = _walk(part, moved)
@@ -341,6 +345,12 @@ def check_part(part: Part, trace: Trace, memory: Array, *, misses: bool = True) 
         assert len(intervals) == len(moved) // part.interval_bytes, f"{part}: {len(intervals)} INTERVAL events"
     else:
         assert not by_cause[INTERVAL], f"{part}: INTERVAL is off"
+
+    refused = [event.data for event in by_cause[REFUSED]]
+    expected_refused = [
+        (last << 16 | first, 0, 0, 0) for first, last, result, _, _ in part.answers if result == REFUSED_RANGE
+    ]
+    assert refused == expected_refused, f"{part}: REFUSED events {refused}"
 
     # Frames missed.
     over_from = ends[0].time if ends else None
@@ -419,6 +429,7 @@ class LoadBench:
         self.memory: Array = np.zeros(MEMORY_BYTES, dtype=np.uint8)
         self.clock_runs = False
         self.log_offset = 0
+        self.port = Lock()  # one command at a time
         self.parts: list[Part] = []
 
     async def start(
@@ -457,12 +468,13 @@ class LoadBench:
 
     async def command(self, command: int, place: int = 0, argument: int = 0) -> int:
         dut = self.dut
-        dut.command.value = command
-        dut.place.value = place
-        dut.argument.value = argument
-        dut.go.value = 1 - int(dut.go.value)
-        await ValueChange(dut.done)
-        return dut.answer.value.to_unsigned()
+        async with self.port:
+            dut.command.value = command
+            dut.place.value = place
+            dut.argument.value = argument
+            dut.go.value = 1 - int(dut.go.value)
+            await ValueChange(dut.done)
+            return int(dut.answer.value.to_unsigned())
 
     def now(self) -> int:
         return self.dut.now.value.to_unsigned()
@@ -479,6 +491,10 @@ class LoadBench:
     async def clocks(self, count: int) -> None:
         await self.command(WAIT, 0, count)
 
+    async def sleep(self, frames: float) -> None:
+        """Let time pass; others may use the command port."""
+        await Timer(max(1, int(frames * FRAME_CLOCKS)) * CLOCK_PS, unit="ps")
+
     async def frames(self, count: float) -> None:
         await self.clocks(int(count * FRAME_CLOCKS))
 
@@ -493,9 +509,12 @@ class LoadBench:
         """Into the trace."""
         await self.command(SNAP, stream)
 
-    async def revoke(self, stream: int, first: int, last: int) -> int:
-        status = await self.command(REVOKE_COMMAND, stream, last << 16 | first)
-        assert status != 0xFFFF_FFFF, f"stream {stream} does not answer REVOKE"
+    async def revoke(self, part: Part, first: int, last: int) -> int:
+        """Revoke these ordinals, modulo 2^16; returns the result."""
+        status = await self.command(REVOKE_COMMAND, part.stream, (last & 0xFFFF) << 16 | first & 0xFFFF)
+        assert status != 0xFFFF_FFFF, f"{part}: REVOKE is not answered"
+        time = self.now()
+        part.answers.append((first, last, status, await self.read(part.stream, REVOKE_LEFT), time))
         return status
 
     async def trace(self) -> Trace:
@@ -516,6 +535,8 @@ class LoadBench:
     async def prepare(self, part: Part) -> None:
         """Ring and settings of a stream in STOP."""
         setup = part.setup
+        for address, word in part.stores:
+            await self.store(address, word)
         for index, descriptor in enumerate(setup.ring):
             for number, word in enumerate(descriptor.words()):
                 await self.store(setup.ring_base + 16 * index + 4 * number, word)
@@ -578,7 +599,7 @@ class LoadBench:
                 await self.count(part)
                 await self.stop(part)
         trace = await self.trace()
-        outcomes = []
+        outcomes, failures = [], []
         for part in self.parts:
             if part.counts is not None:
                 time = part.counts["time"]
@@ -586,7 +607,12 @@ class LoadBench:
                 words = next(later)
                 part.counts |= words
                 assert words["state"] & 3 == PAUSE
-            outcomes.append(check_part(part, trace, self.memory, misses=misses))
+            try:
+                outcomes.append(check_part(part, trace, self.memory, misses=misses))
+            except AssertionError as error:
+                failures.append(str(error).split("\n", 1)[0])
+        several = "\n".join(failures[:8])
+        assert not failures, f"{len(failures)} of {len(self.parts)} parts went wrong:\n{several}"
         same = self.dump()[:RING_FIRST] == self.memory[:RING_FIRST]
         assert same.all(), f"memory differs from what the reference says, first at {int(np.argmin(same)):#x}"
         for letter in "DA":
