@@ -1,15 +1,14 @@
-"""Both ends of the serial audio pins, written from the formats alone: a receiver of DAC data, a sender of ADC data, and a
-check of every edge.
+"""Both ends of the serial audio pins, written from the formats alone: DAC receiver, ADC sender, every edge.
 
 The formats, as converters' data sheets give them (AK4619, SGTL5000, CS4344):
 
   I2S             64 bit clocks a frame, 2 slots of 32; word clock low = left; data one bit clock behind its edge
   LEFT_JUSTIFIED  64 bit clocks a frame, 2 slots of 32; word clock high = left; data with its edge
-  TDM             128 bit clocks a frame, slots of 32 (or 16) bits; DSP mode A: the word clock is high for one bit clock,
-                  data one bit clock behind its rising edge
+  TDM             128 bit clocks a frame, slots of 32 (or 16) bits; DSP mode A: the word clock is high for one bit
+                  clock, data one bit clock behind its rising edge
 
-Word clock and data out change as the bit clock falls and are taken as it rises. A sample has 24 bits (16 in a slot of 16),
-most significant first; what follows in its slot is 0 on the way out, noise on the way in.
+Word clock and data out change as the bit clock falls and are taken as it rises. A sample has 24 bits (16 in a slot of
+16), most significant first; what follows in its slot is 0 on the way out, noise on the way in.
 """
 
 import random
