@@ -150,23 +150,17 @@ module rig_core
   assign bus_ack = ack_memory || ack_core || ack_time || ack_events || ack_monitors || ack_engine
       || ack_midi || ack_spdif || ack_i2c || ack_trigger || ack_fence;
 
-  always_comb begin
-    bus_rdata = 'x;
-    if (bus_stb)
-      case (slave())
-        MEMORY: bus_rdata = rdata_memory;
-        TIME: bus_rdata = rdata_time;
-        EVENTS: bus_rdata = rdata_events;
-        MONITORS: bus_rdata = rdata_monitors;
-        ENGINE: bus_rdata = rdata_engine;
-        MIDI: bus_rdata = rdata_midi;
-        SPDIF: bus_rdata = rdata_spdif;
-        I2C: bus_rdata = rdata_i2c;
-        TRIGGER: bus_rdata = rdata_trigger;
-        FENCE: bus_rdata = rdata_fence;
-        default: bus_rdata = rdata_core;
-      endcase
-  end
+  // Slaves that read 0 without a strobe are or-ed as they are: that is smaller than a multiplexer.
+  function automatic logic [31:0] read_data();
+    read_data = rdata_core | rdata_time | rdata_midi | rdata_spdif | rdata_i2c | rdata_trigger;
+    if (stb_memory) read_data |= rdata_memory;
+    if (stb_events) read_data |= rdata_events;
+    if (stb_monitors) read_data |= rdata_monitors;
+    if (stb_engine) read_data |= rdata_engine;
+    if (stb_fence) read_data |= rdata_fence;
+  endfunction
+
+  assign bus_rdata = bus_stb ? read_data() : 'x;
 
   // -------------------------------------------------------------------------------------------- audio memory
 
@@ -337,8 +331,6 @@ module rig_core
   );
 
   assign trigger_out = level_out || pulse_out;
-
-  wire unused = &{1'b0, midi_received_pulse, midi_sent_pulse, midi_overflow_pulse};
 
 endmodule
 
