@@ -95,12 +95,16 @@ def decode(data: Array, sample_bytes: int, channels: int) -> Array:
     return np.repeat(frames, 2, axis=1) if channels == 1 else frames
 
 
+def between(records: Array, first: int, last: int) -> Array:
+    """Those with first < time <= last."""
+    times = records["time"]
+    return records[np.searchsorted(times, first, side="right") : np.searchsorted(times, last, side="right")]
+
+
 class Trace:
-    """The records since the last reset, sorted out."""
+    """The records from a reset to the next, sorted out."""
 
     def __init__(self, records: Array) -> None:
-        resets = np.flatnonzero(records["kind"] == ord("R"))
-        records = records[resets[-1] + 1 :] if len(resets) else records
         self.records = records
         kind = records["kind"]
         broken = records[kind == ord("!")]
@@ -116,6 +120,7 @@ class Trace:
         self.ring_reads = accesses[place >= RING_FIRST]
         assert not (self.ring_reads["kind"] == ord("W")).any(), "the engine wrote into a ring"
         self.data_accesses = accesses[place < RING_FIRST]
+        self._cache: dict[tuple[str, int], Array] = {}
         self._of_kind = {letter: records[kind == ord(letter)] for letter in "DAECS"}
         self.events = [
             Event(int(group["place"][0]), int(group["stream"][0]), int(group["detail"][0] & 0xFF),
@@ -132,10 +137,17 @@ class Trace:
                     words[name] = words[name + "_hi"] << 32 | words[name + "_lo"]
                 self.snapshots.append((int(group["stream"][0]), words))
 
+    def _of_stream(self, letter: str, stream: int) -> Array:
+        """Records of a kind and a stream; no letter: accesses to its data."""
+        found = self._cache.get((letter, stream))
+        if found is None:
+            records = self._of_kind[letter] if letter else self.data_accesses
+            found = self._cache[letter, stream] = records[records["stream"] == stream]
+        return found
+
     def of(self, letter: str, stream: int, first: int, last: int) -> Array:
         """Records of a kind and a stream with first < time <= last."""
-        records = self._of_kind[letter]
-        return records[(records["stream"] == stream) & (records["time"] > first) & (records["time"] <= last)]
+        return between(self._of_stream(letter, stream), first, last)
 
     def count(self, letter: str) -> int:
         """Records of a kind, of all streams."""
@@ -143,8 +155,7 @@ class Trace:
 
     def moved(self, stream: int, first: int, last: int) -> tuple[Array, Array, Array]:
         """Address, value and time of each byte that was moved in that time, in order."""
-        accesses = self.data_accesses
-        accesses = accesses[(accesses["stream"] == stream) & (accesses["time"] > first) & (accesses["time"] <= last)]
+        accesses = between(self._of_stream("", stream), first, last)
         lanes = np.arange(4)
         chosen = (accesses["detail"][:, None] >> lanes & 1).astype(bool)
         address = (accesses["place"].astype(np.int64)[:, None] + lanes)[chosen]
@@ -517,10 +528,17 @@ class LoadBench:
         part.answers.append((first, last, status, await self.read(part.stream, REVOKE_LEFT), time))
         return status
 
-    async def trace(self) -> Trace:
+    async def traces(self) -> list[Trace]:
+        """One for each time that a reset ended, since `forget`."""
         await self.command(DUMP)
         records = np.fromfile("log.bin", dtype=RECORD, offset=self.log_offset)
-        return Trace(records)
+        resets = np.flatnonzero(records["kind"] == ord("R"))
+        pieces = np.split(records, resets + 1)[1:]
+        return [Trace(piece[piece["kind"] != ord("R")]) for piece in pieces if len(piece) > 1]
+
+    async def trace(self) -> Trace:
+        """Since the last reset."""
+        return (await self.traces())[-1]
 
     def forget(self) -> None:
         """What the log holds up to now is not read again; a reset must follow."""
@@ -606,7 +624,8 @@ class LoadBench:
                 later = (words for stream, words in trace.snapshots if stream == part.stream and words["time"] >= time)
                 words = next(later)
                 part.counts |= words
-                assert words["state"] & 3 == PAUSE
+                faulted = bool(words["state"] & FAULTED)
+                assert words["state"] & 3 == (RUN if faulted else PAUSE), f"{part}: state {words['state']:#x}"
             try:
                 outcomes.append(check_part(part, trace, self.memory, misses=misses))
             except AssertionError as error:

@@ -66,6 +66,7 @@ EDGES = (
 """REVOKE: of a queue, the current descriptor is dropped; of a kept ring, refused. MISS: an underrun or overrun."""
 STREAMS = 16
 MOST_ROUNDS = 12
+SMALL_ROUND = 20
 
 Combination = tuple[str, str, str, int]  # format, direction, kind, alignment
 
@@ -138,6 +139,8 @@ class Lives:
         self.source = bench.source
         self.coverage = coverage
         self.todo = todo
+        # A stream alone does not run short: in a small round all help to need more than memory gives.
+        self.scarce = len(todo) < SMALL_ROUND
         self.combination_of: dict[int, Combination] = {}
         self.shortages = 0  # how often memory was made scarce
         self.wanting_shortage = 0
@@ -152,7 +155,7 @@ class Lives:
         sample_bytes = FORMATS[name]
         missing = self.coverage.missing_edges(combination)
         least = min(range(1, 9), key=lambda count: (self.coverage.channels[name, direction, count], source.random()))
-        if kind == "kept" and "MISS" in missing:
+        if kind == "kept" and (self.scarce or "MISS" in missing):
             channels = max(least, 4)  # enough to need more than scarce memory gives
         else:
             channels = least if source.random() < 0.5 else source.choice((1, 2, 2, 3))
@@ -161,13 +164,17 @@ class Lives:
         lengths = [
             source.choice((1, 2, 3, 5, 4 * source.randrange(1, 20), source.randrange(1, 140))) for _ in range(count)
         ]
+        drop = kind == "queue" and "REVOKE" in missing
+        if drop:  # long enough to be met half-way
+            lengths = [source.randrange(80, 200) for _ in range(count)]
         if sum(lengths) < 12 * frame_bytes:
             lengths[-1] += 12 * frame_bytes
         ring = list(make_ring(source, stream, lengths, alignment))
-        if "END_OF_STREAM" in missing or source.random() < 0.3:
+        end = "END_OF_STREAM" in missing or (source.random() < 0.3 and not (self.scarce and kind == "kept"))
+        if not drop and end:
             at = source.randrange(count // 2, count)
             ring[at] = with_flag(ring[at], END_FLAG)
-        if "REMOVED" in missing or source.random() < 0.3:
+        if not drop and "REMOVED" in missing or source.random() < 0.3:
             # Not the first: its place is what the alignment is about.
             at = source.randrange(1, max(2, count // 2))
             if not ring[at].flags & END_FLAG:
@@ -256,7 +263,7 @@ class Lives:
                 await bench.write(stream, CONFIG, source.getrandbits(9))
         if any(descriptor.flags & END_FLAG for descriptor in part.setup.ring):
             await self.reach_the_end(part)
-        elif "MISS" in missing or source.random() < 0.1:
+        elif self.scarce or "MISS" in missing or source.random() < 0.1:
             await self.starve(part)
         from_run = "RUN->STOP" in missing if {"RUN->STOP", "PAUSE->STOP"} & missing else source.random() < 0.2
         if not from_run:
@@ -373,13 +380,16 @@ async def random_parts(dut: Any) -> None:
     """Every format, direction, kind, alignment and edge of a stream's states, in random company."""
     bench = LoadBench(dut, random.Random(cocotb.RANDOM_SEED))
     coverage = Coverage()
-    wanted = int(os.environ.get("ENGINE_PARTS", "240"))
+    wanted = int(os.environ.get("ENGINE_PARTS", "160"))
     done = refused = clocks = rounds = 0
     while done < wanted or (coverage.missing() and rounds < MOST_ROUNDS):
         todo = [
             at for at in coverage.combinations if done < wanted or coverage.missing_edges(at)
         ] or coverage.combinations
         todo = list(todo)
+        kept = [at for at in coverage.combinations if at[2] == "kept"]
+        while len(todo) < SMALL_ROUND - 1:
+            todo.append(bench.source.choice(kept))
         bench.source.shuffle(todo)
         await bench.start(latency=1, spread=1, busy_host=bool(rounds % 2))
         dut.tick_enable.value = 1
