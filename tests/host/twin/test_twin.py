@@ -405,6 +405,32 @@ def test_loopback_through_the_codec_is_exact_and_delayed(make_rig: Callable[...,
     assert positions[1] - positions[0] == delay
 
 
+@pytest.mark.parametrize("frame_ticks", [128, 384, 1536])
+def test_loopback_at_other_rates(make_rig: Callable[..., Any], frame_ticks: int) -> None:
+    """96, 32 and 8 kHz: exact through the codec and inside, the codec counts as the FPGA does, no frame too few."""
+    samples = ramp(300)
+    begins = []
+    for digital in (True, False):
+        rig = make_rig()
+        rig.control.call("codec", delay_frames=3)
+        captured = round_trip(rig.client, samples, frames=350, frame_ticks=frame_ticks, digital=digital)
+        begin = find(samples[:400], captured)
+        assert captured[2 * begin :][:600] == samples[: len(captured) - 2 * begin]
+        begins.append(begin)
+        assert rig.client.read_registers(FPGA + 0x58) == (frame_ticks,)
+        before = rig.status()
+        (frames,) = rig.client.read_registers(FPGA + 0x54)
+        assert 0 <= frames - before["codec_frames"] <= 1 + 12 * FRAME_TICKS // frame_ticks  # the read takes some
+        rig.client.wait_until(before["ticks"] + 500 * frame_ticks)
+        after = rig.status()
+        passed = (after["ticks"] - before["ticks"]) / frame_ticks
+        assert after["codec_frames"] - before["codec_frames"] == pytest.approx(passed, abs=1)
+        # underruns and overruns of both streams
+        assert [rig.client.read_registers(FPGA + 0x1020 + 0x100 * index, 2) for index in (0, 1)] == [(0, 0)] * 2
+    # Out, 3 frames of the codec's delay, in.
+    assert begins[1] - begins[0] == 1 + 3 + 1
+
+
 @pytest.mark.parametrize(("fault", "expected"), [("stuck0", {0}), ("stuck1", {-256})])
 def test_stuck_pin_is_what_is_captured(rig: Any, fault: str, expected: set[int]) -> None:
     rig.control.call("cable", fault=fault)
