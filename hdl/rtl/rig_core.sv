@@ -16,6 +16,10 @@ module rig_core
     parameter int STREAMS = 4,
     // Channels of the converter: 2, 4 or 8; TDM needs more than 2
     parameter int CHANNELS = 2,
+    // Most channels of a stream, 1 to 8
+    parameter int MAX_CHANNELS = CHANNELS,
+    // The host may preload counts, to test how they wrap
+    parameter bit TEST_EN = 1'b1,
     // Bitstream id, read in FPGA_BUILD
     parameter logic [31:0] BUILD = 32'h0
 ) (
@@ -241,7 +245,7 @@ module rig_core
   logic [2:0] dac_channel, adc_channel;
   logic [31:0] dac_sample, adc_sample, frame_ticks;
 
-  stream_engine #(.STREAMS(STREAMS)) engine (
+  stream_engine #(.STREAMS(STREAMS), .MAX_CHANNELS(MAX_CHANNELS), .TEST_EN(TEST_EN)) engine (
       .clk, .rst,
       .bus_stb(stb_engine), .bus_we, .bus_adr(bus_adr[15:2]), .bus_wdata, .bus_rdata(rdata_engine), .bus_ack(ack_engine),
       .now, .frame_ticks,
