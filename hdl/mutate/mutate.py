@@ -9,7 +9,8 @@ exceeds its limits counts as killed and is marked as hung.
 of the pool has been judged, a draw finds a survivor only where the RTL or a suite has changed.
 
 Survivors are printed with their place in the source; `--module NAME --mutant NUMBER` shows what each test makes of
-one. Those that no test can kill are listed with the reason in equivalent.toml beside this file; they leave the score.
+one. equivalent.toml beside this file explains survivors. Those that no test can kill leave the score; yosys proves
+some of them by itself.
 Results: build/mutate/<module>/results.json. A whole run writes docs/verification.md.
 """
 
@@ -31,6 +32,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RTL = REPOSITORY / "hdl" / "rtl"
@@ -42,6 +44,7 @@ SUITE_LIMIT_S = 10.0  # CPU time of a suite without a mutant
 LEAST_PERCENT = 92.0
 POOL_SEED = 1
 SELECTOR_W = 16
+PROVED = "proved: no register and no output can differ"
 
 
 class MutationError(Exception):
@@ -78,6 +81,8 @@ MODULES = (
         40,
         tests=(
             "time_counts_every_clock",
+            "time_carries",
+            "every_offset",
             "alarm_is_disarmed_and_armed_again",
             "time_is_read_only",
             "alarm_at_the_ports",
@@ -90,10 +95,10 @@ MODULES = (
     Module("converter_hub", 50),
     Module("core_registers", 60, parts=("level_synchroniser.sv",), parameters={"STREAMS": 3, "BUILD": 0xB16B00B5}),
     Module("spi_bridge", 40, parts=("level_synchroniser.sv", "spi_byte_crossing.sv")),
-    Module("midi_uart", 60),
+    Module("midi_uart", 60, parts=("level_synchroniser.sv", "ram_1r1w.sv")),
     Module("spdif_transmitter", 50),
-    Module("i2c_master", 60),
-    Module("trigger", 50),
+    Module("i2c_master", 60, parts=("level_synchroniser.sv",)),
+    Module("trigger", 50, parts=("level_synchroniser.sv",)),
     Module("event_ring", 80, parts=("ram_1r1w.sv",), parameters={"STREAMS": 4}),
     Module("request_parser", 80),
     Module(
@@ -118,7 +123,7 @@ class Mutant:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of a mutant: killed, hung (killed by its limits), survived, or equivalent (with the reason).
+    """What became of a mutant: killed, hung (killed by its limits), survived, or, with the reason, hole or equivalent.
 
     `killer` is the test that failed.
     """
@@ -207,16 +212,41 @@ def selected_by_file(netlist: str, name: str, parameters: dict[str, int]) -> str
     )
 
 
-def make_pool(module: Module, directory: Path, rtl: Path, seed: int) -> list[Mutant]:
-    """All mutants of the module; they are not in the netlist yet."""
+def make_pool(module: Module, directory: Path, rtl: Path = RTL) -> list[Mutant]:
+    """All mutants of the module but those that change nothing, in an empty folder; the netlist is still to be made."""
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
     for name in [PACKAGE, *module.parts, f"{module.name}.sv"]:
         shutil.copyfile(rtl / name, directory / name)
     _yosys(
         directory,
-        f"{_read(module)}mutate -list {module.pool} -seed {seed} -ctrl mutsel {SELECTOR_W} 1 -o mutants.txt\n",
+        f"{_read(module)}write_json module.json\n"
+        f"mutate -list {module.pool} -seed {POOL_SEED} -ctrl mutsel {SELECTOR_W} 1 -o mutants.txt\n",
         "list",
     )
-    return parse_mutants((directory / "mutants.txt").read_text())
+    design = json.loads((directory / "module.json").read_text())["modules"][module.name]
+    mutants = parse_mutants((directory / "mutants.txt").read_text())
+    return [mutant for mutant in mutants if not changes_nothing(mutant.command, design)]
+
+
+def changes_nothing(command: str, design: dict[str, Any]) -> bool:
+    """True for a mutation that sets a constant to its own value, or changes a bit that nobody reads or a don't-care."""
+    keys = ("mode", "cell", "port", "portbit")
+    mode, name, port, bit = (re.search(rf"-{key} (\S+)", command) for key in keys)
+    if not (mode and name and port and bit):
+        return False
+    cell = design["cells"][name.group(1).removeprefix("\\")]
+    value = cell["connections"][port.group(1).removeprefix("\\")][int(bit.group(1))]
+    if value in ("x", "z") or mode.group(1) == f"const{value}":
+        return True
+    if cell["port_directions"][port.group(1).removeprefix("\\")] == "input":
+        return False
+    read = {bit for port in design["ports"].values() if port["direction"] == "output" for bit in port["bits"]}
+    for other in design["cells"].values():
+        for name, bits in other["connections"].items():
+            if other["port_directions"][name] == "input":
+                read.update(bits)
+    return value not in read
 
 
 def _read(module: Module) -> str:
@@ -230,6 +260,17 @@ def make_netlist(module: Module, directory: Path, mutants: Sequence[Mutant]) -> 
     _yosys(directory, f"{_read(module)}{commands}\nwrite_verilog -noattr netlist.v\n", "mutate")
     netlist = selected_by_file((directory / "netlist.v").read_text(), module.name, module.parameters)
     (directory / f"{module.name}_mutants.v").write_text(netlist)
+
+
+def proves_equivalent(module: Module, directory: Path, mutant: Mutant) -> bool:
+    """True if yosys proves that from equal registers both versions go to equal registers and outputs."""
+    command = re.sub(r"-ctrl \S+ \d+ \d+ ", "", mutant.command)
+    script = (
+        f"async2sync\ncopy {module.name} gold\n{command}\nequiv_make gold {module.name} equiv\nhierarchy -top equiv\n"
+    )
+    script += "opt_clean\nequiv_simple -seq 1\nequiv_status\n"
+    _yosys(directory, _read(module) + script, "equivalent")
+    return "Equivalence successfully proven!" in (directory / "equivalent.log").read_text()
 
 
 def build(module: Module, directory: Path, rtl: Path, suites: Path) -> None:
@@ -320,8 +361,8 @@ def run(
         raise MutationError(f"{module.name}: the simulator ends with {server.returncode}; log {log.name}")
 
 
-def equivalents() -> list[dict[str, str]]:
-    """Entries of equivalent.toml: module, text (as in the table) and source line's code, reason."""
+def explanations() -> list[dict[str, Any]]:
+    """Entries of equivalent.toml."""
     if not EQUIVALENT.exists():
         return []
     return tomllib.loads(EQUIVALENT.read_text()).get("mutant", [])
@@ -337,12 +378,13 @@ def source_line(source: str) -> str:
     return lines[number - 1].strip() if 0 < number <= len(lines) else ""
 
 
-def why_equivalent(module: Module, mutant: Mutant) -> str:
+def explain(module: Module, mutant: Mutant) -> tuple[str, str]:
+    """Outcome and reason of a survivor by equivalent.toml."""
     code = source_line(mutant.source)
-    for entry in equivalents():
+    for entry in explanations():
         if entry["module"] == module.name and entry["line"] == code and re.search(entry["mutation"], mutant.text):
-            return entry["reason"]
-    return ""
+            return ("hole" if entry.get("hole") else "equivalent"), entry["reason"]
+    return "survived", ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,24 +410,27 @@ class Score:
 def percent(scores: Sequence[Score]) -> float:
     """Killed of those that can be killed."""
     killed = sum(score.count("killed", "hung") for score in scores)
-    return 100.0 * killed / max(1, killed + sum(score.count("survived") for score in scores))
+    return 100.0 * killed / max(1, killed + sum(score.count("survived", "hole") for score in scores))
 
 
 def measure(
     module: Module,
-    numbers: Sequence[int] | None = None,
+    count: int | None = None,
+    seed: int = 0,
     *,
     rtl: Path = RTL,
     suites: Path = SUITES,
     directory: Path | None = None,
-    seed: int = POOL_SEED,
 ) -> Score:
-    """The verdicts on the mutants of these numbers, or on the whole pool."""
+    """The verdicts on the whole pool, or on as many of it as `count` says, chosen by the seed."""
     if missing := missing_tools():
         raise MutationError(f"{', '.join(missing)} not found; run: pip install -e '.[hdl]'; and a C++ compiler")
     directory = directory or BUILD / module.name
     started = time.monotonic()
-    mutants = prepare(module, numbers, directory, rtl, suites, seed)
+    mutants = make_pool(module, directory, rtl)
+    if count is not None and count < len(mutants):
+        mutants = random.Random(seed).sample(mutants, count)
+    prepare(module, mutants, directory, rtl, suites)
     built_s = time.monotonic() - started
     suite_s = 0.0
     verdicts = []
@@ -402,10 +447,12 @@ def measure(
             continue
         mutant = by_number[int(str(line["number"]))]
         outcome = {"passed": "survived", "hung": "hung"}.get(str(line["outcome"]), "killed")
-        reason = why_equivalent(module, mutant) if outcome == "survived" else ""
-        verdicts.append(
-            Verdict(mutant, "equivalent" if reason else outcome, float(str(line["cpu"])), str(line["killer"]), reason)
-        )
+        reason = ""
+        if outcome == "survived":
+            outcome, reason = explain(module, mutant)
+            if not reason and proves_equivalent(module, directory, mutant):
+                outcome, reason = "equivalent", PROVED
+        verdicts.append(Verdict(mutant, outcome, float(str(line["cpu"])), str(line["killer"]), reason))
     if len(verdicts) != len(mutants):
         raise MutationError(f"{module.name}: {len(verdicts)} verdicts on {len(mutants)} mutants; logs {directory}/run")
     score = Score(module.name, round(suite_s, 2), tuple(verdicts))
@@ -425,35 +472,29 @@ def measure(
     return score
 
 
-def prepare(
-    module: Module, numbers: Sequence[int] | None, directory: Path, rtl: Path, suites: Path, seed: int
-) -> list[Mutant]:
-    """A simulator with the mutants of these numbers, or all, in an empty folder."""
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
-    mutants = make_pool(module, directory, rtl, seed)
-    if numbers is not None:
-        mutants = [mutant for mutant in mutants if mutant.number in numbers]
+def prepare(module: Module, mutants: Sequence[Mutant], directory: Path, rtl: Path, suites: Path) -> None:
+    """A simulator with these mutants of the pool."""
     make_netlist(module, directory, mutants)
     build(module, directory, rtl, suites)
-    return mutants
 
 
-def draw(count: int, seed: int, modules: Sequence[Module] = MODULES, share: int = 15) -> dict[str, list[int]]:
-    """`count` mutants of the pool, `share` of each of a few modules: the builds take longer than the mutants."""
-    source = random.Random(seed)
-    chosen: dict[str, list[int]] = {}
-    for module in source.sample(list(modules), len(modules)):
-        wanted = min(share, module.pool, count - sum(map(len, chosen.values())))
+def draw(count: int, seed: int, modules: Sequence[Module] = MODULES, share: int = 15) -> dict[str, int]:
+    """How many mutants of which modules: `share` of each of a few, as builds take longer than mutants."""
+    chosen: dict[str, int] = {}
+    for module in random.Random(seed).sample(list(modules), len(modules)):
+        wanted = min(share, module.pool, count - sum(chosen.values()))
         if wanted > 0:
-            chosen[module.name] = sorted(source.sample(range(1, module.pool + 1), wanted))
+            chosen[module.name] = wanted
     return chosen
 
 
 def show(module: Module, number: int) -> None:
     """What each test makes of one mutant, and where its log is."""
     directory = BUILD / f"{module.name}-{number}"
-    (mutant,) = prepare(module, [number], directory, RTL, SUITES, POOL_SEED)
+    mutant = next((mutant for mutant in make_pool(module, directory, RTL) if mutant.number == number), None)
+    if mutant is None:
+        raise MutationError(f"{module.name} has no mutant {number}, or it changes nothing")
+    prepare(module, [mutant], directory, RTL, SUITES)
     print(f"{mutant.source}  {mutant.text}\n    {source_line(mutant.source)}\n{mutant.command}")
     for line in run(module, directory, [number], SUITES, all_tests=True):
         if line.get("number") == number and "case" in line:
@@ -461,7 +502,7 @@ def show(module: Module, number: int) -> None:
 
 
 def _line(scores: Sequence[Score]) -> str:
-    outcomes = ("killed", "hung", "survived", "equivalent")
+    outcomes = ("killed", "hung", "survived", "hole", "equivalent")
     counts = ", ".join(f"{sum(score.count(outcome) for score in scores)} {outcome}" for outcome in outcomes)
     return f"{percent(scores):.1f} % ({counts})"
 
@@ -472,14 +513,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--module", action="append", choices=names, help="module, may be repeated (default: all)")
     parser.add_argument("--mutant", type=int, help="show what each test makes of this mutant of one module")
     parser.add_argument("--draw", type=int, help="this many mutants, chosen by the seed")
-    parser.add_argument("--seed", type=int, default=POOL_SEED, help="of a draw; else of the pool")
+    parser.add_argument("--seed", type=int, default=1, help="of the draw")
     options = parser.parse_args(arguments)
     if options.mutant is not None:
         if not options.module or len(options.module) != 1:
             parser.error("--mutant needs one --module")
         show(next(module for module in MODULES if module.name == options.module[0]), options.mutant)
         return 0
-    chosen: dict[str, list[int] | None] = {name: None for name in options.module or names}
+    chosen: dict[str, int | None] = {name: None for name in options.module or names}
     if options.draw:
         print(f"{options.draw} mutants of seed {options.seed}; again: --draw {options.draw} --seed {options.seed}")
         chosen = dict(draw(options.draw, options.seed))
@@ -487,8 +528,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for module in MODULES:
         if module.name in chosen:
             try:
-                seed = POOL_SEED if options.draw else options.seed
-                scores.append(measure(module, chosen[module.name], seed=seed))
+                scores.append(measure(module, chosen[module.name], options.seed))
             except MutationError as error:
                 print(error, file=sys.stderr, flush=True)
                 errors += 1
