@@ -264,7 +264,7 @@ module rig_core
   logic [1:0] input_select;
   logic [1:0] converter_format;
   logic [31:0] pattern_seed, pattern_frames, pattern_errors;
-  logic [CHANNELS*24-1:0] adc_frame, render_frame;
+  logic [CHANNELS*24-1:0] serial_frame, render_frame;
   logic [23:0] source_sample, sent_sample;
   logic first_sample, second_sample;
 
@@ -280,7 +280,7 @@ module rig_core
   converter_hub #(.CHANNELS(CHANNELS)) hub (
       .clk, .rst,
       .enable(converter_enable), .mute, .mute_loopback, .input_select, .frame_ticks,
-      .frame_tick, .adc_frame, .source_sample,
+      .frame_tick, .serial_frame, .source_sample,
       .dac_we, .dac_channel, .dac_sample, .adc_channel, .adc_sample,
       .render_frame, .frame_written
   );
@@ -288,7 +288,7 @@ module rig_core
   i2s_master #(.CHANNELS(CHANNELS)) serializer (
       .clk, .rst,
       .enable(converter_enable), .format(converter_format), .frame_clocks(frame_clocks[10:7]),
-      .frame_tick, .frame_out(render_frame), .mute, .frame_in(adc_frame),
+      .frame_tick, .frame_out(render_frame), .mute, .serial_frame,
       .sample(sent_sample), .first_sample, .second_sample,
       .i2s_bclk, .i2s_lrck, .i2s_dac_data, .i2s_adc_data
   );

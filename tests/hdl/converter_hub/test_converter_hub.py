@@ -31,7 +31,7 @@ class Hub:
     dut: Any
 
     def __post_init__(self) -> None:
-        self.channels = len(self.dut.adc_frame) // 24
+        self.channels = len(self.dut.serial_frame) // 24
         self.random = random.Random(1)
 
     def packed(self, frame: Frame) -> int:
@@ -49,7 +49,7 @@ class Hub:
     async def start(self) -> None:
         dut = self.dut
         start_clock(dut.clk)
-        for name in ("enable", "mute", "mute_loopback", "input_select", "frame_tick", "adc_frame", "source_sample"):
+        for name in ("enable", "mute", "mute_loopback", "input_select", "frame_tick", "serial_frame", "source_sample"):
             getattr(dut, name).value = 0
         for name in ("dac_we", "dac_channel", "dac_sample", "adc_channel"):
             getattr(dut, name).value = 0
@@ -84,13 +84,16 @@ class Hub:
             await self.write(channel, sample << 8 | self.random.getrandbits(8), int(last))
 
     async def tick(self, adc: Frame | None = None) -> None:
-        """One tick with this input; behind it, it changes to something else."""
+        """One tick; the serializer shows what came in with it, what goes out behind it, then something else."""
         dut = self.dut
-        dut.adc_frame.value = self.packed(adc or self.draw())
+        dut.serial_frame.value = self.packed(adc or self.draw())
         dut.frame_tick.value = 1
+        leaves = self.outgoing()
         await FallingEdge(dut.clk)
         dut.frame_tick.value = 0
-        dut.adc_frame.value = self.packed(self.draw())
+        dut.serial_frame.value = self.packed(leaves)
+        await FallingEdge(dut.clk)
+        dut.serial_frame.value = self.packed(self.draw())
         await FallingEdge(dut.clk)
 
     def outgoing(self) -> Frame:

@@ -100,14 +100,17 @@ class Bench:
             if tick:
                 self.ticks += 1
                 if self.ticks >= 2:
-                    assert unpacked(int(dut.frame_in.value), self.channels) == self.pins.sent[-1]
+                    assert unpacked(int(dut.serial_frame.value), self.channels) == self.pins.sent[-1]
                 assert self.first_samples == self.second_samples == self.ticks
                 loaded, muted = self.draw(), self.random.random() < 0.3
                 dut.frame_out.value = packed(loaded)
                 dut.mute.value = muted
                 leaving, before = silence if muted else loaded, leaving
             elif clock % layout.frame_clocks == 0:
-                # taken: what stands here now must not matter
+                stereo = loaded[:2] + silence[2:]
+                taken = unpacked(int(dut.serial_frame.value), self.channels)
+                assert taken == (loaded if layout.format == ConverterFormat.TDM else stereo)
+                # what stands here now must not matter
                 dut.frame_out.value = self.random.getrandbits(BITS * self.channels)
                 dut.mute.value = self.random.getrandbits(1)
 
