@@ -71,7 +71,7 @@ module load_bench #(
   logic [63:0] now;
   logic [31:0] frame_ticks;
   logic [15:0] frame_counter;
-  logic frame_tick;
+  logic frame_tick, rst_reg;
 
   logic mem_stb, mem_we, mem_ack, mem_err;
   logic [16:2] mem_adr;
@@ -183,6 +183,8 @@ module load_bench #(
     frame_counter <= tick_next ? 16'd0 : frame_counter + 16'd1;
     frame_tick <= tick_next;
     if (tick_next) frame_ticks <= frame_ticks + 32'd1;
+    rst_reg <= rst;
+    if (rst_reg && !rst) put(RESET, 8'd0, 16'd0, 32'd0, 32'd0);
     if (dac_we) put(OUT, 8'(dac_stream), 16'(dac_channel), frame_ticks, dac_sample);
     if (adc_take) put(TAKE, 8'(dac_stream), 16'd0, frame_ticks, 32'd0);
     if (frame_tick) put(TICK, 8'd0, 16'd0, frame_ticks, 32'd0);
@@ -191,7 +193,6 @@ module load_bench #(
       frame_ticks <= 32'd0;
       frame_counter <= 16'd0;
       frame_tick <= 1'b0;
-      put(RESET, 8'd0, 16'd0, 32'd0, 32'd0);
     end
   end
 
@@ -375,8 +376,9 @@ module load_bench #(
     // To wait does not stop the busy host.
     waited_reg <= waits ? waited_reg + 32'd1 : 32'd0;
     if (waits && (command_t'(command) == WAIT ? waited_reg + 32'd1 >= argument : 32'(frame_counter) == argument)) begin
-      done   <= go;
-      answer <= 32'd0;
+      done       <= go;
+      answer     <= 32'd0;
+      waited_reg <= 32'd0;
     end
     if (rst) begin
       bus_stb <= 1'b0;

@@ -410,7 +410,6 @@ async def random_parts(dut: Any) -> None:
         refused += lives.refused
         clocks += bench.now()
         rounds += 1
-        bench.forget()
     missing = coverage.missing()
     coverage.write(done, int(cocotb.RANDOM_SEED))
     dut._log.info("%d parts in %d rounds, %d clocks, %d refused as too much", done, rounds, clocks, refused)

@@ -673,3 +673,7 @@ def test_load() -> None:
 
 def test_random_parts() -> None:
     run_load_bench("random_parts.py")
+
+
+def test_abuse() -> None:
+    run_load_bench("abuse.py")
