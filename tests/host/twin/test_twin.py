@@ -20,7 +20,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from streams import FRAME_TICKS, round_trip
+from streams import (
+    CAPTURE_BUFFER,
+    CAPTURE_RING,
+    CONVERTER_CONTROL,
+    FRAME_TICKS,
+    PAUSE,
+    RUN,
+    read_samples,
+    round_trip,
+    set_up,
+    stream,
+    write_samples,
+)
 from usbip_client import BRIDGE, FPGA, READ, WAIT, WRITE, UsbipClient
 
 from codecrig.twin import TwinControl, TwinControlError, TwinError, TwinProcess
@@ -429,6 +441,43 @@ def test_loopback_at_other_rates(make_rig: Callable[..., Any], frame_ticks: int)
         assert [rig.client.read_registers(FPGA + 0x1020 + 0x100 * index, 2) for index in (0, 1)] == [(0, 0)] * 2
     # Out, 3 frames of the codec's delay, in.
     assert begins[1] - begins[0] == 1 + 3 + 1
+
+
+def clipped_sum(first: int, second: int) -> int:
+    """Of two samples of 24 bits, left-justified."""
+    return min(max(first + second, -(1 << 31)), ((1 << 23) - 1) << 8)
+
+
+def test_two_streams_share_the_converter(rig: Any) -> None:
+    """They add up, clipped, while both run; each counts its own frames, and no frame of either is lost."""
+    client = rig.client
+    played = {0: ramp(100), 2: ramp(100, seed=6)}
+    for index, samples in played.items():
+        set_up(client, index, capture=False, buffer=0x2000 * index, ring=0x1F000 + 0x100 * index, frames=100)
+        write_samples(client, 0x2000 * index, samples)
+    set_up(client, 1, capture=True, buffer=CAPTURE_BUFFER, ring=CAPTURE_RING, frames=1200)
+    client.write_register(CONVERTER_CONTROL, 1 | 1 << 4)
+    for index in (1, 0, 2):
+        client.write_register(stream(index, 0), RUN)
+        client.wait_until(client.board_time() + 150 * FRAME_TICKS)
+    for index in (2, 0):
+        client.write_register(stream(index, 0), PAUSE)
+        client.wait_until(client.board_time() + 50 * FRAME_TICKS)
+    client.write_register(stream(1, 0), PAUSE)
+    counts = [client.read_registers(stream(index, 0x90))[0] for index in (0, 1, 2)]
+    heard = read_samples(client, CAPTURE_BUFFER, 2 * counts[1])
+    assert heard[-20:] == [0] * 20 and counts[1] < 1200
+
+    first = [played[0][at % 200] for at in range(2 * counts[0])]
+    second = [played[2][at % 200] for at in range(2 * counts[2])]
+    begin = next(at for at, sample in enumerate(heard) if sample) // 2 * 2
+    alone = heard[begin : begin + len(first)]
+    join = next(at for at, sample in enumerate(alone) if sample != first[at]) // 2 * 2
+    assert begin > 200 and join > 200 and join + len(second) + 40 < len(first)
+    expected = list(first)
+    for at, sample in enumerate(second):
+        expected[join + at] = clipped_sum(first[join + at], sample)
+    assert heard == [0] * begin + expected + [0] * (len(heard) - begin - len(expected))
 
 
 @pytest.mark.parametrize(("fault", "expected"), [("stuck0", {0}), ("stuck1", {-256})])
