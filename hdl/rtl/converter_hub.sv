@@ -26,9 +26,10 @@ module converter_hub
     input wire logic [1:0] input_select,
     output logic [31:0] frame_ticks,
 
-    // Converter: first channel at the top, 24 bits each
+    // Serializer, first channel at the top, 24 bits each. serial_frame is, with frame_tick, the frame that came in; in the clock
+    // behind it, the one that goes out.
     input wire logic frame_tick,
-    input wire logic [CHANNELS*24-1:0] adc_frame,
+    input wire logic [CHANNELS*24-1:0] serial_frame,
 
     // Pattern source: sample of adc_channel if it was chosen at the last tick, else 0
     input wire logic [23:0] source_sample,
@@ -44,7 +45,7 @@ module converter_hub
     input wire logic [2:0] adc_channel,
     output logic [31:0] adc_sample,
 
-    // What was written since the last tick, for the serializer; frame_written tells whether anything was
+    // What was written since the last tick, taken with frame_tick; frame_written tells whether anything was
     output logic [CHANNELS*24-1:0] render_frame,
     output logic frame_written
 );
@@ -82,7 +83,7 @@ module converter_hub
     logic [23:0] old;
     old = '0;
     for (int channel = 0; channel < CHANNELS; channel++)
-      if (written_reg[channel] && dac_channel == 3'(channel)) old = mix_reg[BITS-1-channel*24-:24];
+      if (written_reg[channel] && dac_channel == 3'(channel)) old |= mix_reg[BITS-1-channel*24-:24];
     sum = {old[23], old} + {dac_sample[31], dac_sample[31:8]};
   endfunction
 
@@ -111,18 +112,21 @@ module converter_hub
   // -------------------------------------------------------------------------------------------- capture
 
   logic [BITS-1:0] input_reg;
+  logic loopback_reg;
 
   wire hears_converter = input_select != INPUT_SELECT_LOOPBACK[1:0] && input_select != INPUT_SELECT_PATTERN[1:0];
   wire hears_loopback = input_select == INPUT_SELECT_LOOPBACK[1:0] && !mute && !mute_loopback;
 
-  always_ff @(posedge clk)
-    if (starts) input_reg <= '0;
-    else if (frame_tick) input_reg <= (hears_converter ? adc_frame : '0) | (hears_loopback ? render_frame : '0);
+  always_ff @(posedge clk) begin
+    loopback_reg <= frame_tick && hears_loopback;
+    if (frame_tick || loopback_reg) input_reg <= serial_frame;
+    if (starts || (frame_tick && !hears_converter)) input_reg <= '0;
+  end
 
   always_comb begin
     adc_sample = {source_sample, 8'd0};
     for (int channel = 0; channel < CHANNELS; channel++)
-      if (adc_channel == 3'(channel)) adc_sample[31:8] = source_sample | input_reg[BITS-1-channel*24-:24];
+      if (adc_channel == 3'(channel)) adc_sample[31:8] |= input_reg[BITS-1-channel*24-:24];
   end
 
 endmodule

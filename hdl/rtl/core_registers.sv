@@ -2,7 +2,8 @@
 
 // Registers that belong to no other module: identity, scratch, converter control, pattern control, levels of the trigger pins.
 //
-// Slave on the word bus: whole words, answers one clock behind bus_stb. An address without a register reads 0.
+// Slave on the word bus: whole words, answers one clock behind bus_stb. An address without a register reads 0, and so does the
+// port without bus_stb. Constants, and the two wide registers that a host may write, are read from a block RAM.
 module core_registers
   import codecrig_pkg::*;
 #(
@@ -53,7 +54,6 @@ module core_registers
     $fatal(1, "STREAMS is %0d, must be 1 to 16", STREAMS);
   end
 
-  logic [31:0] scratch_reg;
   logic [2:0] rate_reg;
   logic refused_reg;
 
@@ -83,52 +83,59 @@ module core_registers
       endcase
   endfunction
 
-  // Read data, in two parts that are or-ed: that makes a smaller multiplexer.
-  // Functions, so that a simulator works them out in an access only.
+  // Words by address, in two pages: constants and what the host wrote; behind them the values before the first write.
+  (* no_rw_check, ram_style = "block" *) logic [31:0] words[128];
+  logic [31:0] word;
+  logic scratch_known_reg, seed_known_reg;
 
-  function automatic logic [31:0] pattern_word();
-    case (bus_adr[3:2])
-      FPGA_PATTERN_SEED[3:2]: pattern_word = pattern_seed;
-      FPGA_PATTERN_FRAMES[3:2]: pattern_word = pattern_frames;
-      FPGA_PATTERN_ERRORS[3:2]: pattern_word = pattern_errors;
-      default: pattern_word = pattern_first_bad;
-    endcase
-  endfunction
+  initial begin
+    for (int i = 0; i < 128; i++) words[i] = '0;
+    words[{1'b0, FPGA_ID[7:2]}] = FPGA_ID_RESET;
+    words[{1'b0, FPGA_VERSION[7:2]}] = FPGA_VERSION_MAJOR_RESET << FPGA_VERSION_MAJOR_LSB;
+    words[{1'b0, FPGA_BUILD[7:2]}] = BUILD;
+    words[{1'b0, FPGA_CAPS[7:2]}] = {16'(MEMORY_KIB), 8'(RING_LOG2), 8'(STREAMS)};
+    words[{1'b1, FPGA_PATTERN_SEED[7:2]}] = FPGA_PATTERN_SEED_RESET;
+  end
 
-  function automatic logic [31:0] wide_word();
+  wire is_scratch = bus_adr == FPGA_SCRATCH[7:2];
+  wire is_seed = bus_adr == FPGA_PATTERN_SEED[7:2];
+  wire unknown = (is_scratch && !scratch_known_reg) || (is_seed && !seed_known_reg);
+
+  always_ff @(posedge clk) begin
+    word <= words[bus_stb ? {unknown, bus_adr} : '1];  // the last word is 0 for ever
+    if (bus_stb && bus_we && (is_scratch || is_seed)) words[{1'b0, bus_adr}] <= bus_wdata;
+  end
+
+  // The others. A function, so that a simulator works it out in an access only.
+  function automatic logic [31:0] other_word();
     case (bus_adr)
-      FPGA_PATTERN_SEED[7:2], FPGA_PATTERN_FRAMES[7:2], FPGA_PATTERN_ERRORS[7:2], FPGA_PATTERN_FIRST_BAD[7:2]:
-      wide_word = pattern_word();
-      FPGA_SCRATCH[7:2]: wide_word = scratch_reg;
-      FPGA_FRAME_TICKS[7:2]: wide_word = frame_ticks;
-      default: wide_word = '0;
-    endcase
-  endfunction
-
-  function automatic logic [31:0] narrow_word();
-    case (bus_adr)
-      FPGA_ID[7:2]: narrow_word = FPGA_ID_RESET;
-      FPGA_VERSION[7:2]: narrow_word = FPGA_VERSION_MAJOR_RESET << FPGA_VERSION_MAJOR_LSB;
-      FPGA_BUILD[7:2]: narrow_word = BUILD;
-      FPGA_CAPS[7:2]: narrow_word = {16'(MEMORY_KIB), 8'(RING_LOG2), 8'(STREAMS)};
-      FPGA_FRAME_CLOCKS[7:2]: narrow_word = {21'd0, frame_clocks};
-      FPGA_CONVERTER_CONTROL[7:2]: narrow_word =
+      FPGA_PATTERN_FRAMES[7:2]: other_word = pattern_frames;
+      FPGA_PATTERN_ERRORS[7:2]: other_word = pattern_errors;
+      FPGA_PATTERN_FIRST_BAD[7:2]: other_word = pattern_first_bad;
+      FPGA_FRAME_TICKS[7:2]: other_word = frame_ticks;
+      FPGA_FRAME_CLOCKS[7:2]: other_word = {21'd0, frame_clocks};
+      FPGA_CONVERTER_CONTROL[7:2]: other_word =
           {15'd0, refused_reg, 1'b0, rate_reg, 2'd0, converter_format, 2'd0, input_select, 2'd0, mute, converter_enable};
-      FPGA_PATTERN_CONTROL[7:2]: narrow_word = {30'd0, pattern_check_enable, pattern_kind};
-      FPGA_TRIGGER_OUT[7:2]: narrow_word = {31'd0, trigger_out};
-      FPGA_TRIGGER_IN[7:2]: narrow_word = {31'd0, trigger_in};
-      default: narrow_word = '0;
+      FPGA_PATTERN_CONTROL[7:2]: other_word = {30'd0, pattern_check_enable, pattern_kind};
+      FPGA_TRIGGER_OUT[7:2]: other_word = {31'd0, trigger_out};
+      FPGA_TRIGGER_IN[7:2]: other_word = {31'd0, trigger_in};
+      default: other_word = '0;
     endcase
   endfunction
+
+  logic [31:0] other_reg;
+
+  assign bus_rdata = other_reg | word;
 
   always_ff @(posedge clk) begin
     bus_ack <= bus_stb && !bus_ack && !rst;
     pattern_restart <= 1'b0;
-    if (bus_stb && !bus_ack) begin
-      bus_rdata <= wide_word() | narrow_word();
+    if (!bus_stb) other_reg <= '0;
+    else if (!bus_ack) begin
+      other_reg <= other_word();
       if (bus_we)
         case (bus_adr)
-          FPGA_SCRATCH[7:2]: scratch_reg <= bus_wdata;
+          FPGA_SCRATCH[7:2]: scratch_known_reg <= 1'b1;
           FPGA_CONVERTER_CONTROL[7:2]: begin
             converter_enable <= bus_wdata[FPGA_CONVERTER_CONTROL_ENABLE_LSB] && (converter_enable || fits());
             refused_reg <= !fits();
@@ -144,13 +151,17 @@ module core_registers
             pattern_check_enable <= bus_wdata[FPGA_PATTERN_CONTROL_CHECK_ENABLE_LSB];
             pattern_restart <= bus_wdata[FPGA_PATTERN_CONTROL_RESTART_LSB];
           end
-          FPGA_PATTERN_SEED[7:2]: pattern_seed <= bus_wdata;
+          FPGA_PATTERN_SEED[7:2]: begin
+            pattern_seed <= bus_wdata;
+            seed_known_reg <= 1'b1;
+          end
           FPGA_TRIGGER_OUT[7:2]: trigger_out <= bus_wdata[FPGA_TRIGGER_OUT_HIGH_LSB];
           default: ;
         endcase
     end
     if (rst) begin
-      scratch_reg <= 32'd0;
+      scratch_known_reg <= 1'b0;
+      seed_known_reg <= 1'b0;
       converter_enable <= 1'b0;
       converter_format <= CONVERTER_FORMAT_I2S[1:0];
       rate_reg <= CONVERTER_RATE_CLOCKS_256[2:0];

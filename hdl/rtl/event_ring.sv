@@ -325,7 +325,7 @@ module event_ring
           LOSE: write_address = LOST;
           default: write_address = {1'b0, index_reg};
         endcase
-      if (register_write) register_ram[write_address] <= written;
+      if (register_write && !rst) register_ram[write_address] <= written;
       if (rst) producer_reg <= 32'd0;
     end
 

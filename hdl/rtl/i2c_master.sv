@@ -15,7 +15,8 @@ module i2c_master
     input wire logic clk,
     input wire logic rst,
 
-    // Register slave: I2C_*. Ack one cycle behind stb; rdata is valid with ack.
+    // Register slave: I2C_*. Ack one cycle behind stb; rdata is valid with ack and 0
+    // without stb.
     input  wire logic        bus_stb,
     input  wire logic        bus_we,
     input  wire logic [15:2] bus_adr,
@@ -53,12 +54,15 @@ module i2c_master
   wire command = write && bus_adr[7:2] == I2C_COMMAND[7:2];
   wire with_byte = bus_wdata[I2C_COMMAND_READ_LSB] || bus_wdata[I2C_COMMAND_WRITE_LSB];
 
-  always_comb
+  function automatic logic [31:0] word();
     case (bus_adr[7:2])
-      I2C_CONTROL[7:2]: bus_rdata = {31'd0, fast_reg};
-      I2C_STATUS[7:2]: bus_rdata = {16'd0, scl, sda, 1'b0, scl_low, refused_reg, stuck_reg, nack_reg, busy, data_reg};
-      default: bus_rdata = 32'd0;
+      I2C_CONTROL[7:2]: word = {31'd0, fast_reg};
+      I2C_STATUS[7:2]: word = {16'd0, scl, sda, 1'b0, scl_low, refused_reg, stuck_reg, nack_reg, busy, data_reg};
+      default: word = 32'd0;
     endcase
+  endfunction
+
+  assign bus_rdata = bus_stb ? word() : 32'd0;
 
   wire       last_bit = bit_reg[3];
   wire       waits = step_reg == 2'd1 && !scl;

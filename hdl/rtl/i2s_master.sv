@@ -25,13 +25,14 @@ module i2s_master
     input wire logic [1:0] format,
     input wire logic [10:7] frame_clocks,
 
-    // One-clock pulse in the last clock of a frame: frame_out is taken behind it, frame_in holds what came in during it.
+    // One-clock pulse in the last clock of a frame: frame_out is taken behind it. serial_frame holds what came in during it, and
+    // in the clock behind it what was taken, muted or not.
     output logic frame_tick,
     // First channel at the top, 24 bits each
     input wire logic [CHANNELS*24-1:0] frame_out,
     // Taken with frame_out: send zeros instead
     input wire logic mute,
-    output logic [CHANNELS*24-1:0] frame_in,
+    output logic [CHANNELS*24-1:0] serial_frame,
 
     // For the pattern checker: `sample`, muted or not, is that of the first or second channel in the clock of the pulse.
     output logic [23:0] sample,
@@ -46,6 +47,7 @@ module i2s_master
 );
 
   localparam int BITS = CHANNELS * 24;
+  localparam logic [BITS-1:0] FIRST_TWO = {48'hFFFF_FFFF_FFFF, {BITS - 48{1'b0}}};
   localparam bit MAY_TDM = CHANNELS > 2;
   localparam bit SHORT_SLOTS = CHANNELS > 4;  // in TDM: 16 bits
   localparam int BIT_W = MAY_TDM ? 7 : 6;
@@ -91,12 +93,12 @@ module i2s_master
       if (!tdm) shifted[BITS-48] = adc_bit_reg;  // the other channels hold nothing
       if (short_slots && &bit_reg[3:0]) shifted = {shift_reg[BITS-10:0], adc_bit_reg, 8'd0};
     end
-    assign frame_in = short_slots ? shifted : shift_reg;
-    assign i2s_lrck = tdm ? last_bit : enable && bit_reg[5] == philips;
+    assign serial_frame = short_slots && last_bit ? shifted : shift_reg;
+    assign i2s_lrck = tdm ? last_bit : enable && !rst && bit_reg[5] == philips;
   end else begin : gen_stereo
     assign shifted = {shift_reg[BITS-2:0], adc_bit_reg};
-    assign frame_in = shift_reg;
-    assign i2s_lrck = enable && bit_reg[5] == philips;
+    assign serial_frame = shift_reg;
+    assign i2s_lrck = enable && !rst && bit_reg[5] == philips;
   end
 
   assign i2s_dac_data = data_reg && !mute_reg && shift_reg[BITS-1];
@@ -121,7 +123,7 @@ module i2s_master
           bit_reg <= last_bit ? '0 : bit_reg + 1'b1;
           data_reg <= data_next();
           if (last_bit) begin
-            shift_reg <= frame_out;
+            shift_reg <= frame_out & (tdm ? '1 : FIRST_TWO);
             mute_reg <= mute;
           end else if (data_reg) shift_reg <= shifted;
         end

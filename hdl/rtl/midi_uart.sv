@@ -20,7 +20,8 @@ module midi_uart
     input wire logic clk,
     input wire logic rst,
 
-    // Register slave: MIDI_*, MIDI_RX_RING, MIDI_TX_RING. Ack one cycle behind stb; rdata is valid with ack.
+    // Register slave: MIDI_*, MIDI_RX_RING, MIDI_TX_RING. Ack one cycle behind stb; rdata is valid with ack and 0
+    // without stb.
     input  wire logic        bus_stb,
     input  wire logic        bus_we,
     input  wire logic [15:2] bus_adr,
@@ -74,7 +75,7 @@ module midi_uart
   wire control_shown = in_registers && bus_adr[7:2] == MIDI_CONTROL[7:2];
   wire counts_shown = in_registers && bus_adr[7:2] == MIDI_COUNTS[7:2];
 
-  assign bus_rdata = (rx_ring_data & {32{in_rx_ring}}) | (control_word & {32{control_shown}}) |
+  assign bus_rdata = !bus_stb ? 32'd0 : (rx_ring_data & {32{in_rx_ring}}) | (control_word & {32{control_shown}}) |
       (counts_word & {32{counts_shown}});
 
   // ------------------------------------------------------------ receiver
@@ -158,8 +159,8 @@ module midi_uart
   logic [9:0] tx_shift_reg;  // start bit, data, stop bit; zeros follow
   logic [31:0] tx_ring_data;
 
-  // Bit 31 of the difference is 0 once the time has come.
-  wire [31:0] tx_since = now_lo - tx_ring_data;
+  // Clocks to the time of the record, less 1: bit 31 is 1 once it has come.
+  wire [31:0] tx_left = tx_ring_data + ~now_lo;
   wire [ 7:0] tx_queued = tx_producer_reg - tx_consumer_reg;
   wire        tx_pending = tx_queued != 8'd0;
   // Not in the clock of a write to CONTROL: what it holds or flushes must not begin beside it.
@@ -198,7 +199,7 @@ module midi_uart
     else
       case (tx_state_reg)
         FETCH: tx_state_reg <= WAIT;
-        WAIT: if (!tx_since[31]) tx_state_reg <= SECOND;
+        WAIT: if (tx_left[31]) tx_state_reg <= SECOND;
         SECOND: tx_state_reg <= LOAD;
         default: begin
           tx_state_reg <= SEND;
@@ -231,7 +232,7 @@ module midi_uart
     end
   end
 
-  wire unused = &{1'b0, bus_adr[15:12], rx_level[6:0], tx_since[30:0]};
+  wire unused = &{1'b0, bus_adr[15:12], rx_level[6:0], tx_left[30:0]};
 
 endmodule
 

@@ -70,8 +70,10 @@ module pattern
     if (shown_reg && source_channel[2:1] == 2'd0) source_sample = source();
     else source_sample = '0;
 
+  wire taken = taken_reg || (source_taken && shown_reg);
+
   always_ff @(posedge clk) begin
-    if (source_taken && shown_reg) taken_reg <= 1'b1;
+    taken_reg <= taken;
     if (frame_tick) begin
       shown_reg <= source_chosen;
       taken_reg <= 1'b0;
@@ -79,7 +81,7 @@ module pattern
       if (restart_reg) begin
         source_index_reg <= '0;
         source_state_reg <= start();
-      end else if (taken_reg) begin
+      end else if (taken) begin
         source_index_reg <= source_index_reg + 23'd1;
         source_state_reg <= step(step(source_state_reg));
       end

@@ -16,6 +16,10 @@ module rig_core
     parameter int STREAMS = 4,
     // Channels of the converter: 2, 4 or 8; TDM needs more than 2
     parameter int CHANNELS = 2,
+    // Most channels of a stream, 1 to 8
+    parameter int MAX_CHANNELS = CHANNELS,
+    // The host may preload counts, to test how they wrap
+    parameter bit TEST_EN = 1'b1,
     // Bitstream id, read in FPGA_BUILD
     parameter logic [31:0] BUILD = 32'h0
 ) (
@@ -150,23 +154,17 @@ module rig_core
   assign bus_ack = ack_memory || ack_core || ack_time || ack_events || ack_monitors || ack_engine
       || ack_midi || ack_spdif || ack_i2c || ack_trigger || ack_fence;
 
-  always_comb begin
-    bus_rdata = 'x;
-    if (bus_stb)
-      case (slave())
-        MEMORY: bus_rdata = rdata_memory;
-        TIME: bus_rdata = rdata_time;
-        EVENTS: bus_rdata = rdata_events;
-        MONITORS: bus_rdata = rdata_monitors;
-        ENGINE: bus_rdata = rdata_engine;
-        MIDI: bus_rdata = rdata_midi;
-        SPDIF: bus_rdata = rdata_spdif;
-        I2C: bus_rdata = rdata_i2c;
-        TRIGGER: bus_rdata = rdata_trigger;
-        FENCE: bus_rdata = rdata_fence;
-        default: bus_rdata = rdata_core;
-      endcase
-  end
+  // Slaves that read 0 without a strobe are or-ed as they are: that is smaller than a multiplexer.
+  function automatic logic [31:0] read_data();
+    read_data = rdata_core | rdata_time | rdata_midi | rdata_spdif | rdata_i2c | rdata_trigger;
+    if (stb_memory) read_data |= rdata_memory;
+    if (stb_events) read_data |= rdata_events;
+    if (stb_monitors) read_data |= rdata_monitors;
+    if (stb_engine) read_data |= rdata_engine;
+    if (stb_fence) read_data |= rdata_fence;
+  endfunction
+
+  assign bus_rdata = bus_stb ? read_data() : 'x;
 
   // -------------------------------------------------------------------------------------------- audio memory
 
@@ -247,7 +245,7 @@ module rig_core
   logic [2:0] dac_channel, adc_channel;
   logic [31:0] dac_sample, adc_sample, frame_ticks;
 
-  stream_engine #(.STREAMS(STREAMS)) engine (
+  stream_engine #(.STREAMS(STREAMS), .MAX_CHANNELS(MAX_CHANNELS), .TEST_EN(TEST_EN)) engine (
       .clk, .rst,
       .bus_stb(stb_engine), .bus_we, .bus_adr(bus_adr[15:2]), .bus_wdata, .bus_rdata(rdata_engine), .bus_ack(ack_engine),
       .now, .frame_ticks,
@@ -266,7 +264,7 @@ module rig_core
   logic [1:0] input_select;
   logic [1:0] converter_format;
   logic [31:0] pattern_seed, pattern_frames, pattern_errors;
-  logic [CHANNELS*24-1:0] adc_frame, render_frame;
+  logic [CHANNELS*24-1:0] serial_frame, render_frame;
   logic [23:0] source_sample, sent_sample;
   logic first_sample, second_sample;
 
@@ -282,7 +280,7 @@ module rig_core
   converter_hub #(.CHANNELS(CHANNELS)) hub (
       .clk, .rst,
       .enable(converter_enable), .mute, .mute_loopback, .input_select, .frame_ticks,
-      .frame_tick, .adc_frame, .source_sample,
+      .frame_tick, .serial_frame, .source_sample,
       .dac_we, .dac_channel, .dac_sample, .adc_channel, .adc_sample,
       .render_frame, .frame_written
   );
@@ -290,7 +288,7 @@ module rig_core
   i2s_master #(.CHANNELS(CHANNELS)) serializer (
       .clk, .rst,
       .enable(converter_enable), .format(converter_format), .frame_clocks(frame_clocks[10:7]),
-      .frame_tick, .frame_out(render_frame), .mute, .frame_in(adc_frame),
+      .frame_tick, .frame_out(render_frame), .mute, .serial_frame,
       .sample(sent_sample), .first_sample, .second_sample,
       .i2s_bclk, .i2s_lrck, .i2s_dac_data, .i2s_adc_data
   );
@@ -337,8 +335,6 @@ module rig_core
   );
 
   assign trigger_out = level_out || pulse_out;
-
-  wire unused = &{1'b0, midi_received_pulse, midi_sent_pulse, midi_overflow_pulse};
 
 endmodule
 

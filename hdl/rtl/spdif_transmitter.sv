@@ -15,7 +15,8 @@ module spdif_transmitter
     input wire logic clk,
     input wire logic rst,
 
-    // Register slave: SPDIF_*. Ack one cycle behind stb; rdata is valid with ack.
+    // Register slave: SPDIF_*. Ack one cycle behind stb; rdata is valid with ack and 0
+    // without stb.
     input  wire logic        bus_stb,
     input  wire logic        bus_we,
     input  wire logic [15:2] bus_adr,
@@ -49,13 +50,16 @@ module spdif_transmitter
 
   wire write = bus_stb && bus_we && bus_ack;
 
-  always_comb
+  function automatic logic [31:0] word();
     case (bus_adr[7:2])
-      SPDIF_GATES[7:2]: bus_rdata = {28'd0, header_off, mute_loopback, copy_never_reg, enable_reg};
-      SPDIF_MARKS[7:2]: bus_rdata = {20'd0, marks_reg};
-      SPDIF_STATUS[7:2]: bus_rdata = {16'd0, frame_reg, 7'd0, restart_reg};
-      default: bus_rdata = 32'd0;
+      SPDIF_GATES[7:2]: word = {28'd0, header_off, mute_loopback, copy_never_reg, enable_reg};
+      SPDIF_MARKS[7:2]: word = {20'd0, marks_reg};
+      SPDIF_STATUS[7:2]: word = {16'd0, frame_reg, 7'd0, restart_reg};
+      default: word = 32'd0;
     endcase
+  endfunction
+
+  assign bus_rdata = bus_stb ? word() : 32'd0;
 
   wire       channel = phase_reg[6];
   wire [4:0] slot = phase_reg[5:1];

@@ -10,7 +10,7 @@ module time_base
     input wire logic clk,
     input wire logic rst,
 
-    // Register slave: TIME_*, ALARM_*. Ack one cycle behind stb; rdata is valid with ack.
+    // Register slave: TIME_*, ALARM_*. Ack one cycle behind stb; rdata is valid with ack and 0 without stb.
     input  wire logic        bus_stb,
     input  wire logic        bus_we,
     input  wire logic [15:2] bus_adr,
@@ -28,33 +28,34 @@ module time_base
   logic [31:0] alarm_time_reg;
   logic        armed_reg;
 
-  wire [31:0] address = {FPGA_BASE[31:16], bus_adr, 2'b00};
-
   assign now = now_reg;
 
-  // Bit 31 of the difference is 0 once the alarm time has come.
-  wire [31:0] since_alarm = now[31:0] - alarm_time_reg;
-  assign timer_pulse = armed_reg && !since_alarm[31];
+  // Clocks to the alarm time, less 1: bit 31 is 1 once it has come. So written, all such comparisons share one inverted time.
+  wire [31:0] left = alarm_time_reg + ~now[31:0];
+  assign timer_pulse = armed_reg && left[31];
 
-  always_comb
-    case (address)
-      FPGA_TIME_HI, FPGA_TIME_HI_AGAIN: bus_rdata = now[63:32];
-      FPGA_TIME_LO: bus_rdata = now[31:0];
-      FPGA_ALARM_TIME: bus_rdata = alarm_time_reg;
-      FPGA_ALARM_CONTROL: bus_rdata = {31'd0, armed_reg};
-      default: bus_rdata = 32'd0;
+  function automatic logic [31:0] word();
+    case (bus_adr[7:2])
+      FPGA_TIME_HI[7:2], FPGA_TIME_HI_AGAIN[7:2]: word = now[63:32];
+      FPGA_TIME_LO[7:2]: word = now[31:0];
+      FPGA_ALARM_TIME[7:2]: word = alarm_time_reg;
+      FPGA_ALARM_CONTROL[7:2]: word = {31'd0, armed_reg};
+      default: word = 32'd0;
     endcase
+  endfunction
+
+  assign bus_rdata = bus_stb ? word() : 32'd0;
 
   always_ff @(posedge clk) begin
     now_reg <= now_reg + 64'd1;
     bus_ack <= bus_stb && !bus_ack;
     if (timer_pulse) armed_reg <= 1'b0;
     if (bus_stb && bus_we && bus_ack) begin
-      if (address == FPGA_ALARM_TIME) begin
+      if (bus_adr[7:2] == FPGA_ALARM_TIME[7:2]) begin
         alarm_time_reg <= bus_wdata;
         armed_reg <= 1'b1;
       end
-      if (address == FPGA_ALARM_CONTROL) armed_reg <= bus_wdata[0];
+      if (bus_adr[7:2] == FPGA_ALARM_CONTROL[7:2]) armed_reg <= bus_wdata[0];
     end
     if (rst) begin
       now_reg <= 64'd0;
@@ -64,7 +65,7 @@ module time_base
     end
   end
 
-  wire unused = &{1'b0, since_alarm[30:0]};
+  wire unused = &{1'b0, left[30:0], bus_adr[15:8]};
 
 endmodule
 

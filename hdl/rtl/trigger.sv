@@ -13,7 +13,8 @@ module trigger
     input wire logic clk,
     input wire logic rst,
 
-    // Register slave: TRIGGER_*. Ack one cycle behind stb; rdata is valid with ack.
+    // Register slave: TRIGGER_*. Ack one cycle behind stb; rdata is valid with ack and 0
+    // without stb.
     input  wire logic        bus_stb,
     input  wire logic        bus_we,
     input  wire logic [15:2] bus_adr,
@@ -42,27 +43,30 @@ module trigger
   level_synchroniser synchroniser (.clk, .rst(1'b0), .level(trigger_in), .level_sys(trigger_level));
 
   wire write = bus_stb && bus_we && bus_ack;
-  // Bit 31 of the difference is 0 once the time has come.
-  wire [31:0] since = now[31:0] - out_time_reg;
-  wire looks = since[9:0] == 10'd0;
+  // Clocks to OUT_TIME, less 1: bit 31 is 1 once it has come.
+  wire [31:0] left = out_time_reg + ~now[31:0];
+  wire looks = left[9:0] == '1;
 
   assign trigger_pulse = trigger_level != before_reg && trigger_level != falling_reg && !rst;
 
-  always_comb
+  function automatic logic [31:0] word();
     case (bus_adr[7:2])
-      TRIGGER_CONTROL[7:2]: bus_rdata = {25'd0, trigger_level, latched_reg, trigger_out, 2'd0, falling_reg, armed_reg};
-      TRIGGER_IN_TIME_LO[7:2]: bus_rdata = in_time_reg[31:0];
-      TRIGGER_IN_TIME_HI[7:2]: bus_rdata = {count_reg, in_time_reg[47:32]};
-      default: bus_rdata = 32'd0;
+      TRIGGER_CONTROL[7:2]: word = {25'd0, trigger_level, latched_reg, trigger_out, 2'd0, falling_reg, armed_reg};
+      TRIGGER_IN_TIME_LO[7:2]: word = in_time_reg[31:0];
+      TRIGGER_IN_TIME_HI[7:2]: word = {count_reg, in_time_reg[47:32]};
+      default: word = 32'd0;
     endcase
+  endfunction
+
+  assign bus_rdata = bus_stb ? word() : 32'd0;
 
   always_ff @(posedge clk) begin
     bus_ack <= bus_stb && !bus_ack && !rst;
     before_reg <= trigger_level;
 
     if (looks) begin
-      trigger_out <= armed_reg && !since[31];
-      if (!since[31]) armed_reg <= 1'b0;
+      trigger_out <= armed_reg && left[31];
+      if (left[31]) armed_reg <= 1'b0;
     end
 
     if (trigger_pulse) count_reg <= count_reg + 16'd1;
@@ -95,7 +99,7 @@ module trigger
     end
   end
 
-  wire unused = &{1'b0, bus_adr[15:8], since[30:10], now[63:48]};
+  wire unused = &{1'b0, bus_adr[15:8], left[30:10], now[63:48]};
 
 endmodule
 

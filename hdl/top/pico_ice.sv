@@ -4,7 +4,8 @@
 // S/PDIF, MIDI and I2C on Pmod 1.
 //
 // The RP2040 makes the clock: 12.288 MHz on pin 35. It is the system clock and the converters' master clock. Reset is a counter
-// that starts with the configuration. Pin numbers stand in boards/pico-ice/pico_ice.pcf.
+// that starts with the configuration. Pin numbers stand in boards/pico-ice/pico_ice.pcf. A pico2-ice takes the same top: only the
+// pins differ (boards/pico2-ice/pico2_ice.pcf).
 module pico_ice #(
     // Bitstream id, read in FPGA_BUILD: set by hdl/synth/synth.py
     parameter logic [31:0] BUILD = 32'h0

@@ -34,7 +34,7 @@ class Script:
 
     def __post_init__(self) -> None:
         chooser = random.Random(self.seed)
-        self.containers = [chooser.choice([2, 3, 4]) for _ in range(2)]
+        self.containers = [chooser.choice([1, 2, 3, 4]) for _ in range(2)]
         self.channels = [chooser.choice([1, 2]) for _ in range(2)]
         self.rings: list[list[tuple[int, int]]] = []
         for base in BUFFER_BASES:

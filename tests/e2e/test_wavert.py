@@ -277,6 +277,8 @@ def test_position_offsets_stay_in_the_buffer_and_move_forward(board: Board, port
     data_format = Format(48000, 2, 16)
     pin = port.open_pin(RENDER_PIN, False, data_format, buffer_bytes=4 * 777)
     size = pin.buffer.length
+    # What plays has passed the DAC, whose half of the converter's delay is rounded up; digital loopback is no other.
+    delay_bytes = 4 * -(-board.profile.converter.group_delay_frames // 2)
     converter(board, InputSelect.LOOPBACK)
     pin.set_state(KSSTATE.RUN)
     board.sleep(0.005)
@@ -288,10 +290,27 @@ def test_position_offsets_stay_in_the_buffer_and_move_forward(board: Board, port
         assert 0 <= now.PlayOffset < size and 0 <= now.WriteOffset < size
         step = (now.PlayOffset - before.PlayOffset) % size
         assert 0 < step < size // 2
-        assert (now.WriteOffset - now.PlayOffset) % size <= 64
+        # Behind it: the DAC, then what waits in the FIFO.
+        assert delay_bytes < (now.WriteOffset - now.PlayOffset) % size <= delay_bytes + 64
         travelled += step
         before = now
     assert travelled > 40 * 48 * 4
+
+
+@pytest.mark.parametrize("select", list(InputSelect))
+def test_capture_is_ahead_of_its_buffer_by_the_adc_only_where_it_hears_it(
+    board: Board, port: PortWaveRT, select: InputSelect
+) -> None:
+    half_frames = -(-board.profile.converter.group_delay_frames // 2)
+    delay_bytes = 4 * half_frames if select is InputSelect.CONVERTER else 0
+    pin = port.open_pin(CAPTURE_PIN, True, Format(48000, 2, 16), buffer_bytes=4 * 777)
+    converter(board, select)
+    pin.set_state(KSSTATE.RUN)
+    for _ in range(10):
+        board.sleep(0.002)
+        now = pin.position()
+        # Captured and not in memory yet: a frame, if anything.
+        assert delay_bytes <= (now.PlayOffset - now.WriteOffset) % pin.buffer.length <= delay_bytes + 4
 
 
 def test_presentation_position_keeps_the_rate(board: Board, port: PortWaveRT) -> None:

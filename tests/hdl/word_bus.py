@@ -1,5 +1,6 @@
 """Register access over the word bus of an RTL slave, as rig_core does it."""
 
+import random
 from typing import Any
 
 from cocotb.triggers import RisingEdge
@@ -8,13 +9,15 @@ from cocotb.triggers import RisingEdge
 class WordBus:
     """Master of the ports bus_stb, bus_we, bus_adr, bus_wdata, bus_rdata and bus_ack of `dut`.
 
-    Asserts that ack lasts one cycle and comes within `limit_clocks`; `longest_ack_clocks` keeps the longest wait.
+    Asserts that ack lasts one cycle and comes within `limit_clocks`; `longest_ack_clocks` keeps the longest wait. Between
+    accesses all but bus_stb carries noise, as in a system where other slaves are meant.
     """
 
     def __init__(self, dut: Any, limit_clocks: int = 8) -> None:
         self.dut = dut
         self.limit_clocks = limit_clocks
         self.longest_ack_clocks = 0
+        self.noise = random.Random(1)
         dut.bus_stb.value = 0
         dut.bus_we.value = 0
         dut.bus_adr.value = 0
@@ -38,6 +41,9 @@ class WordBus:
             assert clocks <= self.limit_clocks, f"no ack within {self.limit_clocks} clocks at {address:#x}"
         value = dut.bus_rdata.value
         dut.bus_stb.value = 0
+        dut.bus_we.value = 1
+        dut.bus_adr.value = self.noise.choice(((address & 0xFFFF) >> 2, self.noise.getrandbits(14)))
+        dut.bus_wdata.value = self.noise.getrandbits(32)
         self.longest_ack_clocks = max(self.longest_ack_clocks, clocks)
         await RisingEdge(dut.clk)
         assert dut.bus_ack.value == 0, "ack lasts longer than a cycle"

@@ -19,7 +19,7 @@ from codecrig.board.events import Events
 from codecrig.board.profile import BoardProfile
 from codecrig.link import Link, LinkError, Request, Status
 from codecrig.link import registers as regs
-from codecrig.link.registers import StreamState
+from codecrig.link.registers import Cause, InputSelect, StreamState
 
 if TYPE_CHECKING:
     from codecrig.portcls import MemoryView
@@ -34,8 +34,17 @@ STOP_TRIES = 50
 _SNAPSHOT_BLOCK = struct.Struct("<IIQQQIIII")
 _SNAPSHOT_PENDING = 1 << regs.STREAM_SNAPSHOT_PENDING_LSB
 _CONVERTER_MUTE = 1 << regs.FPGA_CONVERTER_CONTROL_MUTE_LSB
-_STREAM_CAUSES = 0xF
-_BOARD_CAUSES = 0x1F
+_PERIPHERAL_BYTES = 0x1000
+_STREAM_CAUSES = sum(1 << cause for cause in Cause if cause < Cause.TIMER)
+_BOARD_CAUSES = sum(1 << (cause - Cause.TIMER) for cause in Cause if cause >= Cause.TIMER)
+_ALL_BLOCKS = regs.FPGA_FENCE_LAST_RESET
+_INPUTS = [InputSelect.CONVERTER, InputSelect.LOOPBACK, InputSelect.PATTERN, InputSelect.CONVERTER]
+"""What each code of `input_select` does; the unused one acts as CONVERTER."""
+_QUIET_PERIPHERALS = (
+    (regs.MIDI_CONTROL, 1 << regs.MIDI_CONTROL_RX_CLEAR_LSB | 1 << regs.MIDI_CONTROL_TX_FLUSH_LSB),
+    (regs.SPDIF_GATES, 0),
+    (regs.TRIGGER_CONTROL, 1 << regs.TRIGGER_CONTROL_IN_LATCHED_LSB),
+)
 _RING_OVERFLOW = 1 << regs.FPGA_EVENT_ENABLE_RING_OVERFLOW_LSB
 
 
@@ -79,11 +88,24 @@ def describe_address(address: int) -> str:
     elif not name and 0 <= address - regs.MONITOR_BASE < regs.MONITOR_COUNT * regs.MONITOR_STRIDE:
         index, offset = divmod(address - regs.MONITOR_BASE, regs.MONITOR_STRIDE)
         name = f"MONITOR[{index}].{_block_names('MONITOR_').get(offset, f'0x{offset:02X}')}"
+    elif not name and 0 <= address - regs.MIDI_BASE < _PERIPHERAL_BYTES:
+        name = _peripheral_name(address)
     elif not name and 0 <= address - regs.EVENT_RING_BASE < regs.EVENT_RING_BYTES:
         name = f"event ring slot {(address - regs.EVENT_RING_BASE) // regs.EVENT_RECORD_BYTES}"
     elif not name and address < regs.AUDIO_MEMORY_BYTES:
         name = "audio memory"
     return f"0x{address:08X} ({name})" if name else f"0x{address:08X}"
+
+
+def _peripheral_name(address: int) -> str:
+    for prefix in ("MIDI_", "SPDIF_", "I2C_", "TRIGGER_"):
+        for value, name in _block_names(prefix).items():
+            if value == address:
+                return f"{prefix[:-1]}.{name}"
+    for name, base in (("MIDI_RX_RING", regs.MIDI_RX_RING_BASE), ("MIDI_TX_RING", regs.MIDI_TX_RING_BASE)):
+        if 0 <= address - base < regs.MIDI_RX_RING_BYTES:
+            return f"{name} record {(address - base) // regs.MIDI_RECORD_BYTES}"
+    return ""
 
 
 @dataclass(frozen=True)
@@ -92,6 +114,8 @@ class Snapshot:
 
     state: StreamState
     fault: bool
+    ended: bool
+    """END_OF_STREAM was reached: silence until STOP."""
     time_ticks: int
     frames: int
     """Frames the converter really took (render) or gave (capture) since STOP."""
@@ -107,6 +131,8 @@ class Snapshot:
     """Frame ticks of the converter since it was enabled, modulo 2^32."""
     underruns: int
     overruns: int
+    input_select: InputSelect
+    """What capture streams hear."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +144,8 @@ class BoardIdentity:
     streams: int
     ring_records: int
     audio_memory_bytes: int
+    peripherals: bool
+    """MIDI port, S/PDIF gates, I2C and trigger are there."""
     bridge_version: str | None
     bridge_build: int | None
     spi_hz: int | None
@@ -218,13 +246,14 @@ class Board:
     def snapshot(self, stream: int) -> Snapshot:
         """State, position and counters of one stream. One exchange.
 
-        All of one tick, but underruns and overruns, which are read just before.
+        All of one tick, but underruns, overruns and input_select, which are read just before.
         """
+        converter = Request.read(regs.FPGA_CONVERTER_CONTROL, 4)
         counters = Request.read(stream_register(stream, regs.STREAM_STATUS), 16)
         block = Request.read(stream_register(stream, regs.STREAM_SNAPSHOT), _SNAPSHOT_BLOCK.size)
         # The counters are read between the order and the snapshot: time for the engine to take it.
         order = Request.write_word(stream_register(stream, regs.STREAM_SNAPSHOT), 1)
-        _, counted, data = self.transact([order, counters, block])
+        _, control, counted, data = self.transact([order, converter, counters, block])
         for _ in range(SNAPSHOT_TRIES - 1):
             if not data[1] & _SNAPSHOT_PENDING >> 8:
                 break
@@ -239,6 +268,7 @@ class Board:
         return Snapshot(
             state=StreamState(state & 3),
             fault=bool(state >> regs.STREAM_SNAP_STATE_FAULT_LSB & 1),
+            ended=bool(state >> regs.STREAM_SNAP_STATE_ENDED_LSB & 1),
             time_ticks=time_ticks,
             frames=frames,
             bytes=moved,
@@ -248,6 +278,7 @@ class Board:
             frame_ticks=frame_ticks,
             underruns=int.from_bytes(counted[8:12], "little"),
             overruns=int.from_bytes(counted[12:16], "little"),
+            input_select=_INPUTS[control[0] >> regs.FPGA_CONVERTER_CONTROL_INPUT_SELECT_LSB & 3],
         )
 
     # ------------------------------------------------------------ time and events
@@ -294,8 +325,12 @@ class Board:
     # ------------------------------------------------------------ opening and closing
 
     def _read_identity(self) -> BoardIdentity:
-        fpga, bridge = self.link.exchange(
-            [Request.read(regs.FPGA_ID, 16), Request.read(regs.BRIDGE_ID, regs.BRIDGE_SERIAL_HI + 4 - regs.BRIDGE_ID)]
+        fpga, bridge, peripherals = self.link.exchange(
+            [
+                Request.read(regs.FPGA_ID, 16),
+                Request.read(regs.BRIDGE_ID, regs.BRIDGE_SERIAL_HI + 4 - regs.BRIDGE_ID),
+                Request.read(regs.MIDI_CONTROL, 4),
+            ]
         )
         if fpga.status is not Status.OK:
             raise BoardError(
@@ -329,6 +364,7 @@ class Board:
             streams=caps & 0xFF,
             ring_records=1 << (caps >> regs.FPGA_CAPS_RING_LOG2_LSB & 0xFF),
             audio_memory_bytes=memory_bytes,
+            peripherals=peripherals.status is Status.OK,
             bridge_version=_version(words[1]) if words else None,
             bridge_build=words[2] if words else None,
             spi_hz=words[6] if words else None,
@@ -336,9 +372,14 @@ class Board:
         )
 
     def _make_quiet(self) -> None:
-        """Known state: streams stopped, no causes, converter off and unmuted, monitors off, ring empty."""
+        """Known state: streams stopped, no causes, converter off and unmuted, monitors and fence off, ring empty.
+
+        Peripherals, where the board has them: nothing queued, no gate closed or open, no trigger armed.
+        """
         requests = self._stop_requests()
         for stream in self._streams:
+            requests.append(Request.write_word(stream_register(stream, regs.STREAM_INTERVAL_BYTES), 0))
+            requests.append(Request.write_word(stream_register(stream, regs.STREAM_RING_PRODUCER), 0))
             requests.append(Request.write_word(stream_register(stream, regs.STREAM_EVENT_ENABLE), 0))
             requests.append(Request.write_word(stream_register(stream, regs.STREAM_EVENT_CAUSE), _STREAM_CAUSES))
         for address, value in (
@@ -347,11 +388,15 @@ class Board:
             (regs.FPGA_EVENT_CAUSE, _BOARD_CAUSES),
             (regs.FPGA_PATTERN_CONTROL, 0),
             (regs.FPGA_TRIGGER_OUT, 0),
+            (regs.FPGA_FENCE_FIRST, 0),
+            (regs.FPGA_FENCE_LAST, _ALL_BLOCKS),
             *((monitor_register(m, regs.MONITOR_CONTROL), 0) for m in range(regs.MONITOR_COUNT)),
         ):
             requests.append(Request.write_word(address, value))
         self.transact(requests)
         self._await_stop()
+        if self._identity.peripherals:
+            self.transact([Request.write_word(address, value) for address, value in _QUIET_PERIPHERALS])
         self.write_register(regs.FPGA_CONVERTER_CONTROL, 0)
         self.events.restart()
         self.write_register(regs.FPGA_EVENT_ENABLE, _RING_OVERFLOW)

@@ -14,7 +14,7 @@ from codecrig.board import Board, EventRecord, Snapshot, stream_register
 from codecrig.board.clock import join_time
 from codecrig.link import Request
 from codecrig.link import registers as regs
-from codecrig.link.registers import Cause, StreamState
+from codecrig.link.registers import Cause, InputSelect, StreamState
 from codecrig.portcls import (
     DEVICE_DESCRIPTION,
     KSAUDIO_POSITION,
@@ -59,6 +59,7 @@ KEPT_BOUNDARIES = 8
 """Packet ends whose times are remembered for GetReadPacket; a client further behind has lost the data anyway."""
 
 _MASK32 = 0xFFFFFFFF
+_STREAM_CAUSES = sum(1 << cause for cause in Cause if cause < Cause.TIMER)
 _PCM_NAMES = {16: "pcm16", 24: "pcm24", 32: "pcm32"}
 
 
@@ -195,9 +196,14 @@ class MiniportWaveRTStream(IMiniportWaveRTStreamNotification):
 
     # ------------------------------------------------------------------ format and state
 
-    @property
-    def _codec_delay_frames(self) -> int:
-        """One direction's share of the converter's group delay, rounded up."""
+    def _codec_delay_frames(self, input_select: InputSelect) -> int:
+        """One direction's share of the converter's group delay, rounded up.
+
+        The DAC plays whatever is rendered. Capture passes the ADC only where it listens to it: digital loopback and
+        pattern come without delay.
+        """
+        if self.capture and input_select is not InputSelect.CONVERTER:
+            return 0
         return -(-self._board.profile.converter.group_delay_frames // 2)
 
     def set_format(self, data_format: Format) -> NTSTATUS:
@@ -281,7 +287,7 @@ class MiniportWaveRTStream(IMiniportWaveRTStreamNotification):
         return KSRTAUDIO_HWLATENCY(
             FifoSize=FIFO_BYTES,
             ChipsetDelay=reference_time(HANDOVER_FRAMES),
-            CodecDelay=reference_time(self._codec_delay_frames),
+            CodecDelay=reference_time(self._codec_delay_frames(self._snapshot().input_select)),
         )
 
     def get_position_register(self) -> KSRTAUDIO_HWREGISTER:
@@ -383,7 +389,7 @@ class MiniportWaveRTStream(IMiniportWaveRTStreamNotification):
             (regs.STREAM_CONFIG, config),
             (regs.STREAM_RING_BASE, ring_base),
             (regs.STREAM_RING_SIZE, len(ring) // regs.DESCRIPTOR_BYTES),
-            (regs.STREAM_EVENT_CAUSE, 0xF),
+            (regs.STREAM_EVENT_CAUSE, _STREAM_CAUSES),
             (regs.STREAM_EVENT_ENABLE, causes),
         )
         self._board.transact([Request.write(ring_base, ring), *self._writes(words)])
@@ -460,7 +466,7 @@ class WaveRTRenderStream(MiniportWaveRTStream, IMiniportWaveRTOutputStream):
         self._end_of_stream = False
 
     def _play_frames(self, snapshot: Snapshot) -> int:
-        return max(0, snapshot.frames - self._codec_delay_frames)
+        return max(0, snapshot.frames - self._codec_delay_frames(snapshot.input_select))
 
     def _forget_progress(self) -> None:
         super()._forget_progress()
@@ -511,7 +517,7 @@ class WaveRTCaptureStream(MiniportWaveRTStream, IMiniportWaveRTInputStream):
         self._next_packet = 0
 
     def _play_frames(self, snapshot: Snapshot) -> int:
-        return snapshot.frames + self._codec_delay_frames if snapshot.frames else 0
+        return snapshot.frames + self._codec_delay_frames(snapshot.input_select) if snapshot.frames else 0
 
     def _forget_progress(self) -> None:
         super()._forget_progress()

@@ -194,5 +194,45 @@ async def reset_in_an_access(dut: Any) -> None:
         assert [await bench.bus.read(FIRST), await bench.bus.read(LAST)] == [0, BLOCKS - 1]
 
 
+@cocotb.test()
+async def accesses_without_a_gap(dut: Any) -> None:
+    """The strobe stays up from access to access: each is decided for itself, in the clock in which it begins."""
+    bench = FenceBench(dut)
+    await bench.start()
+    await bench.window(10, 20)
+    source = random.Random(cocotb.RANDOM_SEED)
+    dut.engine_stb.value = 1
+    for _ in range(200):
+        block = source.choice((9, 10, 15, 20, 21, 511))
+        dut.engine_adr.value = block
+        bench.passed.clear()
+        for _ in range(20):
+            await RisingEdge(dut.clk)
+            if dut.memory_ack.value == 1 or dut.engine_err.value == 1:
+                break
+        inside = 10 <= block <= 20
+        assert bench.passed == [block] * inside and dut.engine_err.value == (not inside)
+    dut.engine_stb.value = 0
+
+
+@cocotb.test()
+async def registers_keep_still(dut: Any) -> None:
+    """What was written stands at each later clock; reset beats an access of the host."""
+    bench = FenceBench(dut)
+    await bench.start()
+    for value in (0x1FF, 0, 0x155, 0xAA, 0xF0, 0x10F):
+        await bench.window(value, value ^ 0x1FF)
+        for clocks in (1, 2, 5):
+            assert [await bench.bus.read(FIRST), await bench.bus.read(LAST)] == [value, value ^ 0x1FF]
+            await ClockCycles(dut.clk, clocks)
+    dut.rst.value = 1
+    dut.bus_stb.value = 1
+    for clock in range(4):
+        await RisingEdge(dut.clk)
+        assert clock == 0 or dut.bus_ack.value == 0
+    dut.bus_stb.value = 0
+    dut.rst.value = 0
+
+
 def test_address_fence() -> None:
     run_cocotb("address_fence", ["address_fence.sv"], __file__)

@@ -149,5 +149,125 @@ async def registers_read_back(dut: Any) -> None:
     assert dut.monitor_valid.value == 0
 
 
+class Model:
+    """One monitor, clock by clock."""
+
+    def __init__(self) -> None:
+        self.low = self.high = self.control = 0
+        self.clear()
+
+    def clear(self) -> None:
+        self.counts = [0, 0]
+        self.first: tuple[int, int] | None = None  # time, byte address
+        self.announces = False
+
+    def access(self, byte_address: int, write: bool, now: int) -> None:
+        outside = bool(self.control & OUTSIDE)
+        if self.control & ENABLE and (self.low <= byte_address < self.high) != outside:
+            self.counts[write] += 1
+            if self.first is None:
+                self.first, self.announces = (now, byte_address), True
+
+    def write(self, register: int, value: int) -> None:
+        if register == registers.MONITOR_LOW:
+            self.low = value & 0x1FFFC
+        elif register == registers.MONITOR_HIGH:
+            self.high = value & 0x3FFFC
+        elif register == registers.MONITOR_CONTROL:
+            self.control = value & (ENABLE | OUTSIDE)
+            if value & CLEAR:
+                self.clear()
+
+    def read(self, register: int) -> int:
+        first = self.first or (0, 0)
+        values = {
+            registers.MONITOR_LOW: self.low,
+            registers.MONITOR_HIGH: self.high,
+            registers.MONITOR_CONTROL: self.control,
+            registers.MONITOR_READS: self.counts[0],
+            registers.MONITOR_WRITES: self.counts[1],
+            registers.MONITOR_FIRST_TIME: first[0],
+            registers.MONITOR_FIRST_ADDRESS: first[1],
+        }
+        return values.get(register, 0)
+
+
+@cocotb.test()
+@cocotb.parametrize(load=[0.3, 1.0])
+async def everything_at_random(dut: Any, load: float) -> None:
+    """Accesses in each clock or in a third of them, host accesses close together or not, against a model of both.
+
+    What a clock's access changes is seen by a read that is acknowledged in a later clock; a time or address only if the
+    read began in a later clock. CLEAR wins over an access in its clock.
+    """
+    bench = MonitorBench(dut)
+    await bench.start()
+    source = random.Random(cocotb.RANDOM_SEED)
+    models = [Model(), Model()]
+    words = [0, 4, 0x1FFFC, 0x10000, 0x0FFFC, 0x5554, 0xAAA8]
+    firsts = (registers.MONITOR_FIRST_TIME, registers.MONITOR_FIRST_ADDRESS)
+    host: tuple[int, int, int | None] | None = None  # monitor, register, value to write
+    clocks = pause = at_start = reads = 0
+    valid, write, byte_address, now, ready = False, False, 0, 0, False
+    for _ in range(6000):
+        await RisingEdge(dut.clk)
+        announcing = [index for index in (0, 1) if models[index].announces]
+        assert dut.monitor_valid.value == bool(announcing)
+        if announcing:
+            first = models[announcing[0]].first
+            assert first is not None and int(dut.monitor_index.value) == announcing[0]
+            assert int(dut.monitor_stamp.value) == first[0] & 0xFF and int(dut.monitor_address.value) == first[1]
+            if ready:
+                models[announcing[0]].announces = False
+        clocks += 1
+        ends = host is not None and clocks == 2
+        assert dut.bus_ack.value == ends, "ack in the second clock"
+        if host is not None and clocks == 1:
+            at_start = models[host[0]].read(host[1])
+        if ends and host is not None and host[2] is None:
+            expected = at_start if host[1] in firsts else models[host[0]].read(host[1])
+            assert dut.bus_rdata.value.to_unsigned() == expected, f"monitor {host[0]} register {host[1]:#x}"
+            reads += 1
+        if valid:
+            for model in models:
+                model.access(byte_address, write, now)
+        if ends and host is not None and host[2] is not None:
+            models[host[0]].write(host[1], host[2])
+
+        # The next clock.
+        valid, write = source.random() < load, source.random() < 0.5
+        now = source.getrandbits(32)
+        byte_address = source.getrandbits(15) << 2
+        if source.random() < 0.9:
+            around = source.choice([*(model.low for model in models), *(model.high for model in models), *words])
+            byte_address = min(max(around + source.choice((-4, 0, 4)), 0), 0x1FFFC)
+        ready = source.random() < 0.2
+        dut.access_valid.value, dut.access_we.value, dut.access_adr.value = int(valid), int(write), byte_address >> 2
+        dut.now_lo.value, dut.monitor_ready.value = now, int(ready)
+        if ends:
+            host, pause = None, source.choice((0, 1, 1, 1, 2, 20, 60))
+            dut.bus_stb.value = 0
+            dut.bus_we.value = 1
+            dut.bus_adr.value = source.choice((0x28, 0x29, 0x2A, 0x30, 0x31, 0x32))
+            dut.bus_wdata.value = source.getrandbits(32)
+        pause -= host is None
+        if host is None and pause < 0:
+            monitor, register = source.randrange(2), 4 * source.randrange(8)
+            value = None
+            if source.random() < 0.2:
+                value = source.getrandbits(32)
+                if source.random() < 0.5:
+                    register = registers.MONITOR_CONTROL
+                    value = value & ~7 | source.choice((0, 1, 3, 5, 5, 7, 7))
+                elif source.random() < 0.5:
+                    value = source.choice((0, 4, 0x8000, 0x10000, 0x1FFFC, 0x20000, 0x2AAA8))
+            host, clocks = (monitor, register, value), 0
+            dut.bus_stb.value = 1
+            dut.bus_we.value = int(value is not None)
+            dut.bus_adr.value = (bench.address(monitor, register) & 0xFFFF) >> 2
+            dut.bus_wdata.value = value or 0
+    assert reads > 300
+
+
 def test_bus_monitor() -> None:
     run_cocotb("bus_monitor", ["bus_monitor.sv"], __file__)

@@ -1,20 +1,27 @@
-"""converter_hub: what the engine wrote goes out at the next tick, what capture hears is latched at each tick."""
+"""converter_hub: what the engine wrote goes out at the next tick, mixed; what capture hears is latched at each tick."""
 
 import random
 from dataclasses import dataclass
 from typing import Any
 
 import cocotb
+import pytest
 from bench import registers, reset, run_cocotb, start_clock
 from cocotb.triggers import FallingEdge
 
 InputSelect = registers.InputSelect
 MASK = 0xFFFFFF
-Frame = tuple[int, int]
+HIGHEST, LOWEST = 0x7FFFFF, 0x800000
+Frame = tuple[int, ...]
 
 
-def packed(frame: Frame) -> int:
-    return frame[0] << 24 | frame[1]
+def signed(sample: int) -> int:
+    return sample - (1 << 24) if sample & 0x800000 else sample
+
+
+def clipped_sum(first: int, second: int) -> int:
+    """Of two 24-bit samples."""
+    return min(max(signed(first) + signed(second), -(1 << 23)), (1 << 23) - 1) & MASK
 
 
 @dataclass
@@ -23,12 +30,28 @@ class Hub:
 
     dut: Any
 
+    def __post_init__(self) -> None:
+        self.channels = len(self.dut.serial_frame) // 24
+        self.random = random.Random(1)
+
+    def packed(self, frame: Frame) -> int:
+        value = 0
+        for sample in frame:
+            value = value << 24 | sample
+        return value
+
+    def draw(self) -> Frame:
+        return tuple(self.random.getrandbits(24) for _ in range(self.channels))
+
+    def silence(self) -> Frame:
+        return (0,) * self.channels
+
     async def start(self) -> None:
         dut = self.dut
         start_clock(dut.clk)
-        for name in ("enable", "mute", "input_select", "frame_tick", "adc_frame", "pattern_frame", "dac_we"):
+        for name in ("enable", "mute", "mute_loopback", "input_select", "frame_tick", "serial_frame", "source_sample"):
             getattr(dut, name).value = 0
-        for name in ("dac_channel", "dac_sample", "adc_channel"):
+        for name in ("dac_we", "dac_channel", "dac_sample", "adc_channel"):
             getattr(dut, name).value = 0
         await reset(dut.clk, dut.rst)
         await self.enable()
@@ -41,58 +64,75 @@ class Hub:
         await FallingEdge(self.dut.clk)
         await FallingEdge(self.dut.clk)
 
-    async def write(self, channel: int, sample: int) -> None:
+    async def write(self, channel: int, sample: int, gap: int = 1) -> None:
+        """One 32-bit sample, then so many clocks without a write."""
         dut = self.dut
         dut.dac_we.value = 1
         dut.dac_channel.value = channel
         dut.dac_sample.value = sample
         await FallingEdge(dut.clk)
         dut.dac_we.value = 0
-        dut.dac_sample.value = 0xFFFF_FFFF
+        dut.dac_sample.value = self.random.getrandbits(32)
+        dut.dac_channel.value = self.random.getrandbits(3)
+        for _ in range(gap):
+            await FallingEdge(dut.clk)
 
-    async def tick(self, adc: Frame = (0, 0), pattern: Frame = (0, 0)) -> None:
-        """One tick with these inputs; behind it they change to something else."""
+    async def write_frame(self, frame: Frame) -> None:
+        """As the engine does: one channel a clock."""
+        for channel, sample in enumerate(frame):
+            last = channel == len(frame) - 1
+            await self.write(channel, sample << 8 | self.random.getrandbits(8), int(last))
+
+    async def tick(self, adc: Frame | None = None) -> None:
+        """One tick; the serializer shows what came in with it, what goes out behind it, then something else."""
         dut = self.dut
-        dut.adc_frame.value = packed(adc)
-        dut.pattern_frame.value = packed(pattern)
+        dut.serial_frame.value = self.packed(adc or self.draw())
         dut.frame_tick.value = 1
+        leaves = self.outgoing()
         await FallingEdge(dut.clk)
         dut.frame_tick.value = 0
-        dut.adc_frame.value = packed((0x111111, 0x222222))
-        dut.pattern_frame.value = packed((0x333333, 0x444444))
+        dut.serial_frame.value = self.packed(leaves)
+        await FallingEdge(dut.clk)
+        dut.serial_frame.value = self.packed(self.draw())
         await FallingEdge(dut.clk)
 
     def outgoing(self) -> Frame:
         value = int(self.dut.render_frame.value)
-        return value >> 24, value & MASK
+        return tuple(value >> 24 * (self.channels - 1 - channel) & MASK for channel in range(self.channels))
 
-    async def heard(self) -> list[int]:
-        """All 8 channels as the engine reads them."""
+    async def heard(self) -> Frame:
+        """All 8 channels as the engine reads them, without the low bits; asserts that these are 0."""
         samples = []
         for channel in range(8):
             self.dut.adc_channel.value = channel
             await FallingEdge(self.dut.clk)
-            samples.append(int(self.dut.adc_sample.value))
-        return samples
+            value = int(self.dut.adc_sample.value)
+            assert value & 0xFF == 0
+            samples.append(value >> 8)
+        return tuple(samples)
+
+    def wide(self, frame: Frame) -> Frame:
+        """As `heard` gives it."""
+        return frame + (0,) * (8 - self.channels)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def channels_not_written_are_silence(dut: Any) -> None:
+    """Each channel by itself; what a converter has not is dropped; nothing of one frame is left in the next."""
     hub = Hub(dut)
     await hub.start()
-    assert hub.outgoing() == (0, 0)
-    await hub.write(0, 0x1234_5678)
-    await hub.write(1, 0x9ABC_DEF0)
-    assert hub.outgoing() == (0x123456, 0x9ABCDE)
-    await hub.tick()
-    assert hub.outgoing() == (0, 0)
-    await hub.write(1, 0x8000_00FF)
-    assert hub.outgoing() == (0, 0x800000)
-    await hub.tick()
-    await hub.write(0, 0x7FFF_FF00)
-    await hub.write(0, 0x0000_0100)  # the last writer wins
-    await hub.write(5, 0xFFFF_FFFF)  # no such channel at the converter
-    assert hub.outgoing() == (1, 0)
+    assert hub.outgoing() == hub.silence()
+    for channel in range(8):
+        frame = hub.draw()
+        await hub.write_frame(frame)
+        assert hub.outgoing() == frame
+        await hub.tick()
+        assert hub.outgoing() == hub.silence() and not dut.frame_written.value
+        await hub.write(channel, 0x8765_43FF)
+        expected = tuple(0x876543 if index == channel else 0 for index in range(hub.channels))
+        assert hub.outgoing() == expected
+        assert int(dut.frame_written.value) == (channel < hub.channels)
+        await hub.tick()
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
@@ -101,49 +141,97 @@ async def written_flag(dut: Any) -> None:
     hub = Hub(dut)
     await hub.start()
     assert not dut.frame_written.value
-    await hub.write(0, 0)
-    assert dut.frame_written.value and int(dut.render_frame.value) == 0
-    await hub.tick()
-    assert not dut.frame_written.value
-
-
-@cocotb.test(timeout_time=1, timeout_unit="ms")
-async def mute(dut: Any) -> None:
-    """Mute silences the loopback; what is written stays for the checker, and the serializer mutes by itself."""
-    hub = Hub(dut)
-    await hub.start()
-    dut.input_select.value = InputSelect.LOOPBACK
-    for muted in (1, 0, 1):
-        dut.mute.value = muted
-        await hub.write(0, 0x1234_5600)
-        await hub.write(1, 0x8888_8800)
-        assert hub.outgoing() == (0x123456, 0x888888)
+    for channel in range(hub.channels):
+        await hub.write(channel, 0)
+        assert dut.frame_written.value and int(dut.render_frame.value) == 0
         await hub.tick()
-        assert await hub.heard() == ([0, 0] if muted else [0x1234_5600, 0x8888_8800]) + [0] * 6
-    # the other inputs are not muted
-    dut.input_select.value = InputSelect.CONVERTER
-    await hub.tick(adc=(5, 6))
-    assert (await hub.heard())[:2] == [0x500, 0x600]
+        assert not dut.frame_written.value
+
+
+@cocotb.test(timeout_time=10, timeout_unit="ms")
+async def mix(dut: Any) -> None:
+    """Streams add up, clipped at 24 bits after each; the low 8 bits of a sample take no part."""
+    hub = Hub(dut)
+    await hub.start()
+    corners = [0, 1, MASK, HIGHEST, LOWEST, HIGHEST - 1, LOWEST + 1, 0x400000, 0xC00000, 0x555555, 0xAAAAAA]
+    pairs = [(first, second) for first in corners for second in corners]
+    for number in range(0, len(pairs), hub.channels):
+        first, second = (
+            tuple(pairs[(number + channel) % len(pairs)][side] for channel in range(hub.channels)) for side in (0, 1)
+        )
+        await hub.write_frame(first)
+        await hub.write_frame(second)
+        expected = tuple(map(clipped_sum, first, second))
+        assert hub.outgoing() == expected
+        await hub.tick()
+    for _ in range(40):
+        expected = hub.silence()
+        for _ in range(hub.random.randrange(1, 5)):
+            frame = hub.draw()
+            await hub.write_frame(frame)
+            expected = tuple(map(clipped_sum, expected, frame))
+        assert hub.outgoing() == expected
+        await hub.tick()
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
-@cocotb.parametrize(source=[InputSelect.CONVERTER, InputSelect.LOOPBACK, InputSelect.PATTERN])
-async def inputs(dut: Any, source: int) -> None:
-    """The chosen input of exactly that tick, kept until the next; channels above 1 read 0."""
+async def streams_of_other_widths(dut: Any) -> None:
+    """A stream adds only to the channels it has, in whatever order they come."""
     hub = Hub(dut)
     await hub.start()
-    dut.input_select.value = source
-    rng = random.Random(source)
-    for _ in range(30):
-        render, adc, pattern = [(rng.getrandbits(24), rng.getrandbits(24)) for _ in range(3)]
-        await hub.write(0, render[0] << 8 | rng.getrandbits(8))
-        await hub.write(1, render[1] << 8 | rng.getrandbits(8))
-        await hub.tick(adc, pattern)
-        chosen = {InputSelect.CONVERTER: adc, InputSelect.LOOPBACK: render, InputSelect.PATTERN: pattern}[source]
-        # a change of input in the middle of a frame waits for the next tick
-        dut.input_select.value = (source + 1) % 3
-        assert await hub.heard() == [chosen[0] << 8, chosen[1] << 8, 0, 0, 0, 0, 0, 0]
+    for _ in range(20):
+        expected = list(hub.silence())
+        for _ in range(6):
+            channel, sample = hub.random.randrange(8), hub.random.getrandbits(24)
+            await hub.write(channel, sample << 8 | 0xFF)
+            if channel < hub.channels:
+                expected[channel] = clipped_sum(expected[channel], sample)
+            assert hub.outgoing() == tuple(expected)
+        await hub.tick()
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def mutes(dut: Any) -> None:
+    """Either mute silences the loopback; what is written stays, and the other inputs are not muted."""
+    hub = Hub(dut)
+    await hub.start()
+    for muted in (1, 2, 0, 3, 0, 1):
+        dut.mute.value = muted & 1
+        dut.mute_loopback.value = muted >> 1
+        frame = hub.draw()
+        dut.input_select.value = InputSelect.LOOPBACK
+        await hub.write_frame(frame)
+        assert hub.outgoing() == frame
+        await hub.tick()
+        assert await hub.heard() == hub.wide(hub.silence() if muted else frame)
+        dut.input_select.value = InputSelect.CONVERTER
+        await hub.tick(frame)
+        assert await hub.heard() == hub.wide(frame)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+@cocotb.parametrize(source=[InputSelect.CONVERTER, InputSelect.LOOPBACK, InputSelect.PATTERN, 3])
+async def inputs(dut: Any, source: int) -> None:
+    """The chosen input of exactly that tick, kept until the next; the pattern comes sample by sample."""
+    hub = Hub(dut)
+    await hub.start()
+    for _ in range(20):
         dut.input_select.value = source
+        render, adc = hub.draw(), hub.draw()
+        await hub.write_frame(render)
+        await hub.tick(adc)
+        # a change of input in the middle of a frame waits for the next tick
+        dut.input_select.value = hub.random.randrange(4)
+        if source == InputSelect.PATTERN:
+            sample = hub.random.getrandbits(24)
+            dut.source_sample.value = sample
+            assert await hub.heard() == (sample,) * 8
+            dut.source_sample.value = 0
+            assert await hub.heard() == (0,) * 8
+        else:
+            await hub.write_frame(hub.draw())
+            assert await hub.heard() == hub.wide(render if source == InputSelect.LOOPBACK else adc)
+            await hub.tick()
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
@@ -153,31 +241,33 @@ async def counts_ticks(dut: Any) -> None:
     await hub.start()
     assert int(dut.frame_ticks.value) == 0
     for count in range(1, 6):
-        await hub.tick(adc=(7, 7))
+        await hub.tick((7,) * hub.channels)
         assert int(dut.frame_ticks.value) == count
-    await hub.write(0, 0x7777_7700)
+    await hub.write_frame((0x777777,) * hub.channels)
     dut.enable.value = 0
     await FallingEdge(dut.clk)
     await FallingEdge(dut.clk)
     assert int(dut.frame_ticks.value) == 5
     await hub.enable()
     assert int(dut.frame_ticks.value) == 0
-    assert hub.outgoing() == (0, 0)
-    assert await hub.heard() == [0] * 8
+    assert hub.outgoing() == hub.silence() and not dut.frame_written.value
+    assert await hub.heard() == (0,) * 8
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def reset_in_flight(dut: Any) -> None:
     hub = Hub(dut)
     await hub.start()
-    await hub.tick(adc=(1, 2))
-    await hub.write(1, 0x5555_5500)
+    await hub.tick(hub.draw())
+    await hub.write_frame(hub.draw())
+    await hub.write(1, 0x5555_5500, gap=0)  # it would count in the clock behind
     await reset(dut.clk, dut.rst)
     await FallingEdge(dut.clk)
-    assert hub.outgoing() == (0, 0)
+    assert hub.outgoing() == hub.silence()
     assert int(dut.frame_ticks.value) == 0 and not dut.frame_written.value
-    assert await hub.heard() == [0] * 8
+    assert await hub.heard() == (0,) * 8
 
 
-def test_converter_hub() -> None:
-    run_cocotb("converter_hub", ["converter_hub.sv"], __file__)
+@pytest.mark.parametrize("channels", [2, 8])
+def test_converter_hub(channels: int) -> None:
+    run_cocotb("converter_hub", ["converter_hub.sv"], __file__, parameters={"CHANNELS": channels})

@@ -1,5 +1,7 @@
 """core_registers: each register against the generated table, and the levels of the trigger pins."""
 
+import os
+import random
 from typing import Any
 
 import cocotb
@@ -12,7 +14,6 @@ BUILD = 0xB16B00B5
 # What the module must hold, with the bits that a host may change.
 WRITABLE = {
     registers.FPGA_SCRATCH: 0xFFFF_FFFF,
-    registers.FPGA_CONVERTER_CONTROL: 0x33,
     registers.FPGA_PATTERN_CONTROL: 0x03,  # restart reads 0
     registers.FPGA_PATTERN_SEED: 0xFFFF_FFFF,
     registers.FPGA_TRIGGER_OUT: 0x01,
@@ -30,7 +31,13 @@ CONSTANTS = {
     registers.FPGA_CAPS: 128 << 16 | 6 << 8 | STREAMS,
     registers.FPGA_FRAME_CLOCKS: 256,
 }
-RESET_VALUES = {register: 0 for register in WRITABLE} | {registers.FPGA_PATTERN_SEED: 1}
+RESET_VALUES = {register: 0 for register in WRITABLE} | {
+    registers.FPGA_PATTERN_SEED: 1,
+    registers.FPGA_CONVERTER_CONTROL: 0,
+}
+
+# Clocks a frame by rate code, from the names of the register table
+CLOCKS = {int(rate): int(rate.name.removeprefix("CLOCKS_")) for rate in registers.ConverterRate}
 
 
 class Bus:
@@ -107,7 +114,7 @@ async def inputs_and_holes(dut: Any) -> None:
         getattr(dut, name).value = 0x8765_4320 + index
         await FallingEdge(dut.clk)
         assert await bus.access(register) == 0x8765_4320 + index, name
-    known = {*WRITABLE, *INPUTS, *CONSTANTS, registers.FPGA_TRIGGER_IN}
+    known = {*WRITABLE, *INPUTS, *CONSTANTS, registers.FPGA_TRIGGER_IN, registers.FPGA_CONVERTER_CONTROL}
     for address in range(registers.FPGA_BASE, registers.FPGA_BASE + 0x100, 4):
         if address not in known:
             await bus.access(address, 0xFFFF_FFFF)
@@ -139,6 +146,44 @@ async def control_outputs(dut: Any) -> None:
     assert int(dut.pattern_seed.value) == 0x1357_9BDF
 
 
+@cocotb.test(timeout_time=10, timeout_unit="ms")
+async def converter_control(dut: Any) -> None:
+    """Any value behind any other: format and rate change in stop only, and only to what exists; else `refused`."""
+    bus = await start(dut)
+    channels = int(os.environ.get("CONVERTER_CHANNELS", "2"))
+    control, formats = registers.FPGA_CONVERTER_CONTROL, registers.ConverterFormat
+    enabled, now = 0, (int(formats.I2S), 0)
+
+    def exists(form: int, rate: int) -> bool:
+        if form == formats.TDM:
+            return channels > 2 and rate in CLOCKS and CLOCKS[rate] >= 256
+        return form in list(formats) and rate in CLOCKS
+
+    every = [(enable, form, rate) for enable in (0, 1) for form in range(4) for rate in range(8)]
+    rng = random.Random(1)
+    steps = [(1, *now)] + [
+        step for wanted in every for step in ((0, *rng.choice(every)[1:]), wanted, rng.choice(every))
+    ]
+    refusals = starts = 0
+    for enable, form, rate in steps:
+        other = rng.getrandbits(32) & ~0x7301
+        await bus.access(control, enable | form << 8 | rate << 12 | other)
+        if enabled:
+            refused = enable and (form, rate) != now
+            enabled = enable
+        else:
+            refused = not exists(form, rate)
+            enabled = int(enable and not refused)
+            starts += enabled
+            if not refused:
+                now = form, rate
+        refusals += bool(refused)
+        assert await bus.access(control) == (other & 0x32) | enabled | now[0] << 8 | now[1] << 12 | bool(refused) << 16
+        assert int(dut.converter_enable.value) == enabled and int(dut.converter_format.value) == now[0]
+        assert await bus.access(registers.FPGA_FRAME_CLOCKS) == CLOCKS[now[1]] == int(dut.frame_clocks.value)
+    assert refusals > 20 and starts > 20
+
+
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def trigger(dut: Any) -> None:
     """The registers show and set the levels, and each its own."""
@@ -155,3 +200,17 @@ async def trigger(dut: Any) -> None:
 
 def test_core_registers() -> None:
     run_cocotb("core_registers", ["core_registers.sv"], __file__, {"STREAMS": STREAMS, "BUILD": BUILD})
+
+
+def test_more_channels() -> None:
+    """A build that has TDM."""
+    parameters = {"STREAMS": STREAMS, "BUILD": BUILD, "CHANNELS": 4}
+    run_cocotb(
+        "core_registers",
+        ["core_registers.sv"],
+        __file__,
+        parameters,
+        "core_registers-tdm",
+        "converter_control",
+        environment={"CONVERTER_CHANNELS": "4"},
+    )

@@ -1,156 +1,159 @@
-"""i2s_master against a codec written from the Philips format: every bit both ways, every edge."""
+"""i2s_master against a converter written from the formats: every bit both ways, every edge, at every rate."""
 
 import random
 from typing import Any
 
 import cocotb
+import pytest
 from bench import reset, run_cocotb, start_clock
-from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge
-from codec import MASK, Codec, Frame, check_edges
+from cocotb.triggers import FallingEdge
+from serial_audio import BITS, MASK, RATES, AudioPins, ConverterFormat, Frame, Layout
 
-FRAME_CLOCKS = 256
 # Bits next to each border, signs, and patterns that show a shifted or swapped bit
-CORNERS: list[Frame] = [
-    (0x800000, 0x000001),
-    (0x000001, 0x800000),
-    (0x7FFFFF, 0x800000),
-    (0xFFFFFF, 0x000000),
-    (0x000000, 0xFFFFFF),
-    (0xAAAAAA, 0x555555),
-    (0x123456, 0x89ABCD),
-]
+CORNERS = [0x800000, 0x000001, 0x7FFFFF, 0x800001, 0xFFFFFF, 0x000000, 0xAAAAAA, 0x555555, 0x123456, 0x89ABCD]
 
 
-def random_frames(count: int, seed: int) -> list[Frame]:
-    rng = random.Random(seed)
-    return [(rng.getrandbits(24), rng.getrandbits(24)) for _ in range(count)]
+def channels_of(dut: Any) -> int:
+    return len(dut.frame_out) // BITS
 
 
-async def start(dut: Any) -> Codec:
-    start_clock(dut.clk)
-    dut.enable.value = 0
-    dut.frame_out.value = 0
-    dut.mute.value = 0
-    codec = Codec(dut)
-    codec.start()
-    await reset(dut.clk, dut.rst)
-    return codec
+def packed(frame: Frame) -> int:
+    value = 0
+    for sample in frame:
+        value = value << BITS | sample
+    return value
 
 
-class Inside:
-    """Offers one frame after another at the inner port and collects what came in, at each tick."""
+def unpacked(value: int, channels: int) -> Frame:
+    return tuple(value >> BITS * (channels - 1 - channel) & MASK for channel in range(channels))
 
-    def __init__(self, dut: Any, frames: list[Frame]) -> None:
-        self.dut, self.frames = dut, list(frames)
-        self.offered: list[Frame] = []
-        self.received: list[Frame] = []
-        self.tick_spacing: list[int] = []
-        self.task = cocotb.start_soon(self._run())
 
-    async def _run(self) -> None:
+def fitting(channels: int) -> list[Layout]:
+    """Every format at every rate that a build with so many channels has."""
+    formats = [ConverterFormat.I2S, ConverterFormat.LEFT_JUSTIFIED] + [ConverterFormat.TDM] * (channels > 2)
+    layouts = [Layout(form, clocks, channels) for form in formats for clocks in RATES.values()]
+    return [layout for layout in layouts if layout.format != ConverterFormat.TDM or layout.frame_clocks >= 256]
+
+
+class Bench:
+    """The module with a converter at its pins; looks at all ports at each clock."""
+
+    def __init__(self, dut: Any) -> None:
+        self.dut = dut
+        self.channels = channels_of(dut)
+        self.random = random.Random(3)
+        self.corners = 0
+
+    async def start(self) -> None:
         dut = self.dut
-        clocks = 0
-        while True:
-            await FallingEdge(dut.clk)
-            clocks += 1
-            if dut.frame_tick.value:
-                self.tick_spacing.append(clocks)
-                clocks = 0
-                value = int(dut.frame_in.value)
-                self.received.append((value >> 24, value & MASK))
-                frame = self.frames.pop(0) if self.frames else (0, 0)
-                self.offered.append(frame)
-                dut.frame_out.value = frame[0] << 24 | frame[1]
-                await FallingEdge(dut.clk)
-                clocks += 1
-                # taken: what stands here now must not matter
-                dut.frame_out.value = 0x5A5A_5A5A_5A5A
+        start_clock(dut.clk)
+        for name in ("enable", "format", "mute", "frame_out", "i2s_adc_data"):
+            getattr(dut, name).value = 0
+        dut.frame_clocks.value = 2
+        await reset(dut.clk, dut.rst)
 
+    def draw(self) -> Frame:
+        """Corner values first, each of them in each channel at some time."""
+        self.corners += 1
+        if self.corners % 3:
+            return tuple(CORNERS[(self.corners + 3 * channel) % len(CORNERS)] for channel in range(self.channels))
+        return tuple(self.random.getrandbits(BITS) for _ in range(self.channels))
 
-@cocotb.test(timeout_time=10, timeout_unit="ms")
-async def both_ways(dut: Any) -> None:
-    """Bit-exact out and in, in order, none lost: corner values and random ones."""
-    codec = await start(dut)
-    outward, inward = CORNERS + random_frames(20, 1), CORNERS[::-1] + random_frames(20, 2)
-    codec.to_send = list(inward)
-    inside = Inside(dut, outward)
-    dut.enable.value = 1
-    await ClockCycles(dut.clk, FRAME_CLOCKS * (len(outward) + 3))
-    # the codec hears whole frames from its second one on; the frame offered at tick k is heard behind tick k + 1
-    first = codec.heard.index(outward[0])
-    assert codec.heard[first : first + len(outward)] == outward
-    assert all(frame == (0, 0) for frame in codec.heard[:first])
-    first = inside.received.index(inward[0])
-    assert inside.received[first : first + len(inward)] == inward
-    assert set(inside.tick_spacing[1:]) == {FRAME_CLOCKS}
-
-
-@cocotb.test(timeout_time=10, timeout_unit="ms")
-async def edges(dut: Any) -> None:
-    await start(dut)
-    Inside(dut, random_frames(20, 3))
-    dut.enable.value = 1
-    await ClockCycles(dut.clk, 10)
-    assert await check_edges(dut, 12 * FRAME_CLOCKS) == 12
-
-
-@cocotb.test(timeout_time=10, timeout_unit="ms")
-async def one_frame_late(dut: Any) -> None:
-    """A frame taken at one tick has left whole when the next comes; one sent between is there at the second."""
-    codec = await start(dut)
-    inside = Inside(dut, CORNERS)
-    codec.to_send = list(CORNERS)
-    dut.enable.value = 1
-    for _ in range(len(CORNERS) + 2):
-        await RisingEdge(dut.frame_tick)
+    async def set(self, layout: Layout) -> None:
+        """Stopped, with these settings, and a new converter at the pins."""
+        dut = self.dut
+        dut.enable.value = 0
+        dut.format.value = int(layout.format)
+        dut.frame_clocks.value = layout.frame_clocks >> 7
         await FallingEdge(dut.clk)
-        # all data bits of this frame have passed, in both directions: the codec's slot ends with the padding
-        if codec.sent:
-            value = int(dut.frame_in.value)
-            assert (value >> 24, value & MASK) == codec.sent[-1]
-    assert inside.offered[: len(CORNERS)] == CORNERS
+        await FallingEdge(dut.clk)
+        self.layout = layout
+        self.pins = AudioPins(dut, layout, to_send=[self.draw() for _ in range(4)])
+        self.clocks = 0
+        self.ticks = 0
+        # With one clock to the first edge, the pulse of the first frame stands already as enable rises.
+        self.first_samples = int(layout.bit_clock[0] == 1)
+        self.second_samples = 0
+        dut.frame_out.value = packed(self.draw())
+
+    async def run(self, frames: int, clocks: int = 0) -> None:
+        """Runs from a start on for so many frames and clocks. Asserts all that can be known, at each clock."""
+        dut, layout = self.dut, self.layout
+        silence = (0,) * self.channels
+        loaded = leaving = before = silence  # taken at the last tick, what became of it, the frame that left before
+        dut.enable.value = 1
+        for clock in range(1, frames * layout.frame_clocks + clocks + 1):
+            await FallingEdge(dut.clk)  # in the middle of this clock; the inputs set here are those of the next edge
+            self.pins.clock()
+            if dut.first_sample.value:
+                assert self.second_samples == self.first_samples
+                self.first_samples += 1
+                assert int(dut.sample.value) == loaded[0]
+            if dut.second_sample.value:
+                self.second_samples += 1
+                assert self.second_samples == self.first_samples
+                assert int(dut.sample.value) == loaded[1]
+                if self.ticks >= 2:  # the pins are known from the second frame on
+                    assert self.pins.heard[-1] == layout.carried(before)
+            tick = clock % layout.frame_clocks == layout.frame_clocks - 1
+            assert int(dut.frame_tick.value) == tick, f"tick at clock {clock}"
+            if tick:
+                self.ticks += 1
+                if self.ticks >= 2:
+                    assert unpacked(int(dut.serial_frame.value), self.channels) == self.pins.sent[-1]
+                assert self.first_samples == self.second_samples == self.ticks
+                loaded, muted = self.draw(), self.random.random() < 0.3
+                dut.frame_out.value = packed(loaded)
+                dut.mute.value = muted
+                leaving, before = silence if muted else loaded, leaving
+            elif clock % layout.frame_clocks == 0:
+                stereo = loaded[:2] + silence[2:]
+                taken = unpacked(int(dut.serial_frame.value), self.channels)
+                assert taken == (loaded if layout.format == ConverterFormat.TDM else stereo)
+                # what stands here now must not matter
+                dut.frame_out.value = self.random.getrandbits(BITS * self.channels)
+                dut.mute.value = self.random.getrandbits(1)
 
 
-@cocotb.test(timeout_time=10, timeout_unit="ms")
-async def mute(dut: Any) -> None:
-    """Whole frames are muted, whenever the line moves; the way in is not touched."""
-    codec = await start(dut)
-    inside = Inside(dut, [(0xFFFFFF, 0xFFFFFF)] * 40)
-    codec.idle_frame = (0xABCDEF, 0x123456)
-    dut.enable.value = 1
-    for clocks in (700, 300, 111, 900, 513):
-        dut.mute.value = 1 - int(dut.mute.value)
-        await ClockCycles(dut.clk, clocks)
-    await ClockCycles(dut.clk, 3 * FRAME_CLOCKS)
-    assert set(codec.heard) == {(0, 0), (0xFFFFFF, 0xFFFFFF)}, "a frame was muted in part"
-    assert codec.heard.count((0, 0)) > 3
-    assert set(inside.received[3:]) == {codec.idle_frame}
+@cocotb.test(timeout_time=100, timeout_unit="ms")
+async def every_format_at_every_rate(dut: Any) -> None:
+    """Bit-exact out and in, in order, none lost, whole frames muted; clocks, edges and padding as the format says."""
+    bench = Bench(dut)
+    await bench.start()
+    for layout in fitting(bench.channels):
+        await bench.set(layout)
+        frames = 16 if layout.frame_clocks == 256 else 6
+        await bench.run(frames)
+        assert len(bench.pins.heard) >= frames - 2 and len(bench.pins.sent) >= frames - 1
+        assert bench.ticks == frames
 
 
-@cocotb.test(timeout_time=10, timeout_unit="ms")
+@cocotb.test(timeout_time=100, timeout_unit="ms")
 @cocotb.parametrize(by=["enable", "reset"])
 async def stopped_in_flight(dut: Any, by: str) -> None:
     """Stopped at any clock of a frame: pins low at once, no tick; started again: a whole frame first, no old bits."""
-    (await start(dut)).stop()  # it would complain about the broken frames
+    bench = Bench(dut)
+    await bench.start()
     control, stop = (dut.enable, 0) if by == "enable" else (dut.rst, 1)
-    dut.enable.value = 1
-    for clocks in (1, 7, 130, 255, 256, 300, 511):
-        dut.frame_out.value = 0xFFFF_FFFF_FFFF
-        await ClockCycles(dut.clk, FRAME_CLOCKS + clocks)
-        control.value = stop
-        await ClockCycles(dut.clk, 2)
-        for _ in range(FRAME_CLOCKS + 10):
+    layouts = [layout for layout in fitting(bench.channels) if layout.frame_clocks <= 256]
+    for layout in layouts:
+        for clocks in (1, 7, 130, layout.frame_clocks - 1, layout.frame_clocks, layout.frame_clocks + 2):
+            await bench.set(layout)
+            await bench.run(1, clocks)
+            control.value = stop
             await FallingEdge(dut.clk)
-            pins = (dut.i2s_bclk.value, dut.i2s_lrck.value, dut.i2s_dac_data.value, dut.frame_tick.value)
-            assert not any(map(int, pins)), pins
-        dut.frame_out.value = 0
-        control.value = 1 - stop
-        for clock in range(1, FRAME_CLOCKS + 1):
-            await FallingEdge(dut.clk)
-            assert not dut.i2s_dac_data.value, "old bits"
-            # the pulse stands in the last clock of the frame, before its 256th edge
-            assert int(dut.frame_tick.value) == (clock == FRAME_CLOCKS - 1), f"tick at clock {clock}"
+            for _ in range(20):
+                await FallingEdge(dut.clk)
+                pins = (dut.i2s_bclk.value, dut.i2s_lrck.value, dut.i2s_dac_data.value, dut.frame_tick.value)
+                assert not any(map(int, pins)), pins
+            if by == "reset":
+                dut.enable.value = 0
+                dut.rst.value = 0
+            await bench.set(layout)
+            await bench.run(1)
+            assert not bench.pins.heard or bench.pins.heard == [(0,) * bench.channels], "old bits"
 
 
-def test_i2s_master() -> None:
-    run_cocotb("i2s_master", ["i2s_master.sv"], __file__)
+@pytest.mark.parametrize("channels", [2, 4, 8])
+def test_i2s_master(channels: int) -> None:
+    run_cocotb("i2s_master", ["i2s_master.sv"], __file__, parameters={"CHANNELS": channels})

@@ -86,6 +86,16 @@ async def two_masters(dut: Any, host_idle: float, engine_idle: float) -> None:
         assert engine.longest_clocks == ENGINE_WAIT_CLOCKS, "the two never met"
 
 
+async def memory_sees(dut: Any, address: int) -> None:
+    """The next access at the memory port, within two clocks, has this address."""
+    for _ in range(2):
+        await RisingEdge(dut.clk)
+        if dut.memory_stb.value == 1:
+            assert int(dut.memory_adr.value) == address
+            return
+    raise AssertionError(f"no access to {address:#x}")
+
+
 @cocotb.test()
 async def every_address_bit(dut: Any) -> None:
     """Words that differ in one address bit are different words, for both masters and between them."""
@@ -96,6 +106,7 @@ async def every_address_bit(dut: Any) -> None:
     addresses = [0, *(1 << bit for bit in range(15)), 0x7FFF]
     for writer, reader in ((host, engine), (engine, host)):
         for number, address in enumerate(addresses):
+            cocotb.start_soon(memory_sees(dut, address))
             await writer.access(address, True, 0xF, 0x0101_0101 * number ^ 0x8000_0000 >> number)
         for number, address in enumerate(addresses):
             assert await reader.access(address, False) == 0x0101_0101 * number ^ 0x8000_0000 >> number
@@ -115,8 +126,9 @@ async def reset_in_flight(dut: Any) -> None:
             master.port(signal).value = 0
         master.port("stb").value = 1
     dut.rst.value = 1
-    for _ in range(3):
+    for clock in range(3):
         await RisingEdge(dut.clk)
+        assert clock == 0 or (dut.host_ack.value == 0 and dut.engine_ack.value == 0), "reset beats the strobe"
         host.port("stb").value = 0
         engine.port("stb").value = 0
     dut.rst.value = 0

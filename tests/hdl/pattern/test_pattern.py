@@ -5,13 +5,14 @@ from typing import Any
 
 import cocotb
 from bench import registers, reset, run_cocotb, start_clock
-from cocotb.triggers import ClockCycles, FallingEdge
+from cocotb.triggers import FallingEdge
 
 NO_ERROR = 0xFFFF_FFFF
 KINDS = [registers.PatternKind.RAMP, registers.PatternKind.LFSR]
+Frame = tuple[int, int]
 
 
-def pattern_frames(kind: int, seed: int = 1) -> Iterator[tuple[int, int]]:
+def pattern_frames(kind: int, seed: int = 1) -> Iterator[Frame]:
     """Frames without end, each (left, right) of 24 bits."""
     state, count = seed or 1, 0
 
@@ -32,11 +33,13 @@ def pattern_frames(kind: int, seed: int = 1) -> Iterator[tuple[int, int]]:
 
 async def start(dut: Any, kind: int = 0, seed: int = 1) -> None:
     start_clock(dut.clk)
-    for name in ("restart", "check_enable", "frame_tick", "source_shown", "source_taken", "frame_written"):
+    for name in ("restart", "check_enable", "frame_tick", "source_chosen", "source_taken", "source_channel"):
         getattr(dut, name).value = 0
+    for name in ("frame_written", "sample", "first_sample", "second_sample"):
+        getattr(dut, name).value = 0
+    dut.enable.value = 1
     dut.kind.value = kind
     dut.seed.value = seed
-    dut.render_frame.value = 0
     await reset(dut.clk, dut.rst)
     await FallingEdge(dut.clk)
 
@@ -47,23 +50,44 @@ async def pulse(dut: Any, signal: Any) -> None:
     signal.value = 0
 
 
-async def latch(dut: Any) -> tuple[int, int]:
-    """A tick at which the hub latches the source's frame."""
-    value = int(dut.source_frame.value)
-    dut.source_shown.value = 1
+async def show(dut: Any, chosen: bool = True) -> None:
+    """A tick at which the source is chosen, or not; it matters at no other time."""
+    dut.source_chosen.value = int(chosen)
     await pulse(dut, dut.frame_tick)
-    return value >> 24, value & 0xFFFFFF
+    dut.source_chosen.value = int(not chosen)
 
 
-async def render(dut: Any, frame: tuple[int, int] | None) -> bool:
-    """A tick with a frame that the engine wrote, or none; True if the error pulse followed."""
+async def shown(dut: Any) -> tuple[int, ...]:
+    """What the source shows to capture, all 8 channels; leaves another than the first one selected."""
+    samples = []
+    for channel in range(8):
+        dut.source_channel.value = channel
+        await FallingEdge(dut.clk)
+        samples.append(int(dut.source_sample.value))
+    return tuple(samples)
+
+
+async def expect(dut: Any, frame: Frame) -> None:
+    assert await shown(dut) == frame + (0,) * 6
+
+
+async def render(dut: Any, frame: Frame | None, upto: int = 2, kept: Frame | None = None) -> bool:
+    """A frame leaves that the engine wrote, or (`None`) one that it did not write; True if the error pulse came.
+
+    `upto`: how many of its samples do. `kept` is what else stands in the serializer, if the engine wrote nothing.
+    """
     dut.frame_written.value = int(frame is not None)
-    dut.render_frame.value = 0 if frame is None else frame[0] << 24 | frame[1]
     await pulse(dut, dut.frame_tick)
-    dut.frame_written.value = 0
-    error = bool(dut.error_pulse.value)
-    await FallingEdge(dut.clk)
-    assert not dut.error_pulse.value
+    dut.frame_written.value = int(frame is None)
+    error = False
+    for sample, strobe in list(zip(frame or kept or (0, 0), (dut.first_sample, dut.second_sample), strict=True))[:upto]:
+        dut.sample.value = sample
+        await pulse(dut, strobe)
+        error |= bool(dut.error_pulse.value)
+        dut.sample.value = 0x5A5A5A
+        await FallingEdge(dut.clk)
+        assert not dut.error_pulse.value
+        await FallingEdge(dut.clk)
     return error
 
 
@@ -74,40 +98,82 @@ def counts(dut: Any) -> tuple[int, int, int]:
 @cocotb.test(timeout_time=10, timeout_unit="ms")
 @cocotb.parametrize(kind=KINDS, seed=[0, 1, 0xDEADBEEF])
 async def source(dut: Any, kind: int, seed: int) -> None:
-    """Moves on when taken and at no other time; two takers in one frame count once."""
+    """Moves on at the tick behind a take and at no other time; several takers in one frame count once."""
     await start(dut, kind, seed)
     expected = pattern_frames(kind, seed)
     first = next(expected)
+    assert await shown(dut) == (0,) * 8
     for _ in range(3):
-        assert await latch(dut) == first, "moved before anybody took a frame"
-        await ClockCycles(dut.clk, 3)
-    await FallingEdge(dut.clk)
-    for takers in (1, 2, 1, 3) * 20:
-        assert await latch(dut) == first
-        first = next(expected)
+        await show(dut)
+        await expect(dut, first)
+    for takers in (1, 2, 1, 3) * 10:
         for _ in range(takers):
-            await FallingEdge(dut.clk)
+            await expect(dut, first)
             await pulse(dut, dut.source_taken)
+        await expect(dut, first)
+        first = next(expected)
+        await show(dut)
+
+
+@cocotb.test(timeout_time=10, timeout_unit="ms")
+async def source_long(dut: Any) -> None:
+    """The carry of the ramp and all bits of the LFSR's feedback."""
+    for kind in KINDS:
+        await start(dut, kind, 0x8000_0001)
+        dut.source_taken.value = 1
+        await show(dut)
+        for number, frame in zip(range(600), pattern_frames(kind, 0x8000_0001), strict=False):
+            if number % 37 == 0 or number > 590:
+                dut.source_channel.value = 0
+                await FallingEdge(dut.clk)
+                left = int(dut.source_sample.value)
+                dut.source_channel.value = 1
+                await FallingEdge(dut.clk)
+                assert (left, int(dut.source_sample.value)) == frame
+            await show(dut)
 
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
 async def source_restart(dut: Any) -> None:
-    """Frame 0 again, even if a frame from before is taken behind the restart; takes of another input do not count."""
+    """Frame 0 from the next tick on, even if the frame from before is taken; takes of another input do not count."""
     await start(dut)
-    await latch(dut)
+    await show(dut)
     await pulse(dut, dut.source_taken)
-    assert await latch(dut) == (2, 3)
+    await show(dut)
+    await expect(dut, (2, 3))
     await pulse(dut, dut.restart)
-    await pulse(dut, dut.source_taken)  # of the frame (2, 3)
-    assert await latch(dut) == (0, 1)
-    dut.source_shown.value = 0
-    await pulse(dut, dut.frame_tick)
+    await expect(dut, (2, 3))  # a reader in the middle of the frame gets the rest of it
     await pulse(dut, dut.source_taken)
-    assert await latch(dut) == (0, 1)
+    await show(dut)
+    await expect(dut, (0, 1))
+    await pulse(dut, dut.source_taken)
+    await show(dut, chosen=False)
+    assert await shown(dut) == (0,) * 8
+    await pulse(dut, dut.source_taken)  # of another input
+    await show(dut)
+    await expect(dut, (2, 3))
+    dut.enable.value = 0
+    await FallingEdge(dut.clk)
+    assert await shown(dut) == (0,) * 8
+    await pulse(dut, dut.source_taken)
+    dut.enable.value = 1
+    await show(dut)
+    await expect(dut, (2, 3))
+    await pulse(dut, dut.source_taken)  # and the converter stops before it moves
+    dut.enable.value = 0
+    await FallingEdge(dut.clk)
+    dut.enable.value = 1
+    await show(dut)
+    await expect(dut, (4, 5))
+    dut.source_taken.value = 1  # in the clock of the tick
+    await show(dut)
+    dut.source_taken.value = 0
+    await expect(dut, (6, 7))
     dut.kind.value = registers.PatternKind.LFSR
     dut.seed.value = 0x1234_5678
     await pulse(dut, dut.restart)
-    assert await latch(dut) == next(pattern_frames(registers.PatternKind.LFSR, 0x1234_5678))
+    await show(dut)
+    await expect(dut, next(pattern_frames(registers.PatternKind.LFSR, 0x1234_5678)))
 
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
@@ -119,30 +185,33 @@ async def good_frames(dut: Any, kind: int) -> None:
     for _ in range(5):
         assert not await render(dut, (0, 0))
         assert not await render(dut, None)
+        assert not await render(dut, None, kept=(5, 6))
     expected = pattern_frames(kind, 77)
-    for index in range(200):
+    for index in range(150):
         assert not await render(dut, next(expected))
         if index % 7 == 0:
             assert not await render(dut, None)
-    assert counts(dut) == (200, 0, NO_ERROR)
+            assert not await render(dut, None, kept=(0x123456, 0x654321))
+    assert counts(dut) == (150, 0, NO_ERROR)
 
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
-@cocotb.parametrize(kind=KINDS, at=[0, 1, 50])
+@cocotb.parametrize(kind=KINDS, at=[0, 1, 30])
 async def one_wrong_frame(dut: Any, kind: int, at: int) -> None:
     """Any single wrong bit is found: index of the first, count, one pulse, and the frames behind it are good again."""
-    for bit in (0, 1, 23, 24, 47):
-        await start(dut, kind, 5)
-        dut.check_enable.value = 1
+    await start(dut, kind, 5)
+    dut.check_enable.value = 1
+    for bit in range(48) if at == 1 else (0, 1, 23, 24, 47):
         await pulse(dut, dut.restart)
         pulses = []
-        for index, (left, right) in zip(range(60), pattern_frames(kind, 5), strict=False):
-            value = (left << 24 | right) ^ (1 << bit if index == at or index == at + 5 else 0)
+        count = 3 if at == 1 else 36
+        for index, (left, right) in zip(range(count), pattern_frames(kind, 5), strict=False):
+            value = (left << 24 | right) ^ (1 << bit if index in (at, at + 5) else 0)
             if index == 0 and value == 0:
                 value = 1 << 47  # all zero would be silence before the start
             if await render(dut, (value >> 24, value & 0xFFFFFF)):
                 pulses.append(index)
-        assert counts(dut) == (60, 2, at), f"bit {bit}"
+        assert counts(dut) == (count, 1 + (at + 5 < count), at), f"bit {bit}"
         assert pulses == [at]
 
 
@@ -169,6 +238,49 @@ async def wrong_order(dut: Any, fault: str) -> None:
 
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
+@cocotb.parametrize(kind=KINDS)
+async def stopped_in_a_frame(dut: Any, kind: int) -> None:
+    """A frame that the end of the converter cuts off is judged by what left of it; the next start goes on behind it."""
+    await start(dut, kind, 9)
+    dut.check_enable.value = 1
+    expected = pattern_frames(kind, 9)
+
+    async def stop() -> None:
+        dut.enable.value = 0
+        dut.sample.value = 0  # as the serializer shows while it stands
+        for _ in range(3):
+            await FallingEdge(dut.clk)
+            pulses.append(int(dut.error_pulse.value))
+        dut.enable.value = 1
+        await FallingEdge(dut.clk)
+
+    pulses: list[int] = []
+    await render(dut, (0, 0), upto=1)  # silence before the start stays silence
+    await stop()
+    assert counts(dut) == (0, 0, NO_ERROR)
+    assert not await render(dut, next(expected))
+    await render(dut, next(expected), upto=1)
+    await stop()
+    assert counts(dut) == (2, 0, NO_ERROR)
+    await render(dut, None, upto=0)
+    await stop()
+    assert not await render(dut, next(expected))
+    assert counts(dut) == (3, 0, NO_ERROR)
+    left, right = next(expected)
+    await render(dut, (left ^ 4, right), upto=1)
+    assert sum(pulses) == 0
+    await stop()
+    assert counts(dut) == (4, 1, 3) and sum(pulses) == 1
+    # a frame written before the end, but not begun, is gone
+    dut.frame_written.value = 1
+    await pulse(dut, dut.frame_tick)
+    await stop()
+    await pulse(dut, dut.first_sample)
+    await pulse(dut, dut.second_sample)
+    assert counts(dut) == (4, 1, 3)
+
+
+@cocotb.test(timeout_time=10, timeout_unit="ms")
 async def restart_and_switch(dut: Any) -> None:
     """Without check_enable nothing counts; restart clears counts and the first error; reset in flight does too."""
     await start(dut)
@@ -183,6 +295,19 @@ async def restart_and_switch(dut: Any) -> None:
     assert counts(dut) == (1, 0, NO_ERROR)
     assert await render(dut, (0, 1))
     assert counts(dut) == (2, 1, 1)
+    # between the two samples of a frame: what is left of it counts no more
+    await render(dut, (4, 5), upto=1)
+    await pulse(dut, dut.restart)
+    dut.sample.value = 5
+    await pulse(dut, dut.second_sample)
+    assert counts(dut) == (0, 0, NO_ERROR)
+    # switched off between them: the frame still counts
+    await render(dut, (0, 1), upto=1)
+    dut.check_enable.value = 0
+    dut.sample.value = 1
+    await pulse(dut, dut.second_sample)
+    assert counts(dut) == (1, 0, NO_ERROR)
+    dut.check_enable.value = 1
     await reset(dut.clk, dut.rst)
     await FallingEdge(dut.clk)
     assert counts(dut) == (0, 0, NO_ERROR)

@@ -119,9 +119,10 @@ async def chip_select_cuts_a_byte(dut: Any) -> None:
             await master.select()
             await master.transfer(b"\x12\xff", bits_of_last=bits)
             await settle(dut)
+            assert dut.selected.value
             await master.deselect()
             await settle(dut)
-            assert not dut.selected.value
+            assert not dut.selected.value and not dut.rx_valid.value
             assert bytes(side.received) == b"\x12"
             side.received.clear()
             side.offer = [0x9B]
@@ -132,6 +133,40 @@ async def chip_select_cuts_a_byte(dut: Any) -> None:
             await master.deselect()
             assert bytes(side.received) == b"\x34\x56\x78"
             assert back == b"\0\0\x9b"
+
+
+@cocotb.test(timeout_time=10, timeout_unit="ms")
+async def slow_reader(dut: Any) -> None:
+    """rx_valid and rx_byte stay as they are until rx_ready, which may be just before the next byte."""
+    master, side = await start(dut)
+    dut.rx_ready.value = 0
+    taken = bytearray()
+
+    async def read() -> None:
+        while True:
+            await RisingEdge(dut.clk)
+            if not dut.rx_valid.value:
+                continue
+            byte = int(dut.rx_byte.value)
+            for _ in range(4):
+                await RisingEdge(dut.clk)
+                assert dut.rx_valid.value and int(dut.rx_byte.value) == byte
+            dut.rx_ready.value = 1
+            await RisingEdge(dut.clk)
+            assert dut.rx_valid.value and int(dut.rx_byte.value) == byte
+            taken.append(byte)
+            dut.rx_ready.value = 0
+
+    sent = random_bytes(200, 3)
+    cocotb.start_soon(read())
+    await settle(dut)
+    for first in range(0, 200, 50):
+        await master.select()
+        await master.transfer(sent[first : first + 50])
+        await settle(dut)
+        await settle(dut)
+        assert bytes(taken) == sent[: first + 50] and not dut.rx_valid.value
+        await master.deselect()
 
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")

@@ -29,7 +29,7 @@ def record_figures(name: str, figures: dict[str, Any]) -> None:
 
 
 def visit_clocks(trace: Trace, parts: list[Part]) -> dict[str, list[int]]:
-    """Clocks of visits, by kind: from the first access (or last sample) of one to that of the next, with nothing between.
+    """Clocks of visits, by kind: from the first access (or last sample) of one to that of the next, nothing between.
 
     `convert` is a frame; `fill` moves bytes; `fetch` reads a descriptor as well.
     """
@@ -135,14 +135,14 @@ async def streams_under_load(
         "FIFO bytes needed": max(depth for depth, _ in depths),
         "longest register access clocks": waited,
         "host words a second": round(host_rate * CLOCK_HZ),
-        "snapshots": len(trace.snapshots),
+        "snapshots": trace.snapshots,
         "visits": {
             kind: {"count": len(clocks), "least": min(clocks), "median": int(np.median(clocks)), "most": max(clocks)}
             for kind, clocks in sorted(visit_clocks(trace, parts).items())
             if len(clocks) >= 5
         },
     }
-    assert host_rate * CLOCK_HZ >= 0.478e6 and len(trace.snapshots) >= frames // 10, "the host was not busy"
+    assert host_rate * CLOCK_HZ >= 0.478e6 and trace.snapshots >= frames // 10, "the host was not busy"
     record_figures(name, figures)
     dut._log.info("%s: %s", name, {key: value for key, value in figures.items() if key != "visits"})
     for what, limit in limits.items():

@@ -27,7 +27,7 @@ module load_bench #(
     output logic      [31:0] host_words,
 
     // Clocks from strobe to ack: latency + 0 to spread, at random; with stalls now and then up to 31 more; with hold no ack at all.
-    input wire logic [ 3:0] latency,
+    input wire logic [ 5:0] latency,
     input wire logic [ 3:0] spread,
     input wire logic        stalls,
     input wire logic        hold,
@@ -48,7 +48,7 @@ module load_bench #(
   typedef enum logic [3:0] {
     WRITE,        // register `place` takes `argument`
     READ,
-    AWAIT_STATE,  // until STATUS of stream `place` is `argument` or has a fault
+    AWAIT_STATE,  // until STATUS of stream `place` is `argument`, or there is a fault that is not to be left
     SNAPSHOT,     // of stream `place`, into the log
     REVOKE,       // of stream `place`: `argument`, until it is answered
     STORE,        // memory word at `place` takes `argument`
@@ -71,7 +71,7 @@ module load_bench #(
   logic [63:0] now;
   logic [31:0] frame_ticks;
   logic [15:0] frame_counter;
-  logic frame_tick;
+  logic frame_tick, rst_reg;
 
   logic mem_stb, mem_we, mem_ack, mem_err;
   logic [16:2] mem_adr;
@@ -108,14 +108,14 @@ module load_bench #(
   logic [16:2] host_adr;
   logic [31:0] host_wdata, host_rdata;
   logic busy_reg, of_host_reg;
-  logic [5:0] left_reg;
+  logic [6:0] left_reg;
 
   wire want_host = host_stb && !host_ack;
   wire want_engine = mem_stb && !mem_ack && !mem_err;
   wire start = !busy_reg && !hold && (want_host || want_engine);
   wire [11:0] spread_scaled = {4'd0, random[7:0]} * (12'(spread) + 12'd1);
-  wire [5:0] clocks = 6'(latency) + 6'(spread_scaled >> 8) + (stalls && random[11:8] == 4'd0 ? {1'b0, random[16:12]} : 6'd0);
-  wire finish = busy_reg ? left_reg == 6'd1 : start && clocks == 6'd1;
+  wire [6:0] clocks = 7'(latency) + 7'(spread_scaled >> 8) + (stalls && random[11:8] == 4'd0 ? {2'd0, random[16:12]} : 7'd0);
+  wire finish = busy_reg ? left_reg == 7'd1 : start && clocks == 7'd1;
   wire for_host = busy_reg ? of_host_reg : want_host;
   wire is_ring = mem_adr[16:14] == 3'b100;
   wire [3:0] stream_of_access = is_ring ? mem_adr[13:10] : mem_adr[15:12];
@@ -130,11 +130,11 @@ module load_bench #(
     mem_err   <= 1'b0;
     host_ack  <= 1'b0;
     mem_rdata <= random;
-    if (busy_reg) left_reg <= left_reg - 6'd1;
+    if (busy_reg) left_reg <= left_reg - 7'd1;
     if (start) begin
       busy_reg <= 1'b1;
       of_host_reg <= want_host;
-      left_reg <= clocks - 6'd1;
+      left_reg <= clocks - 7'd1;
     end
     if (finish) begin
       busy_reg <= 1'b0;
@@ -183,6 +183,8 @@ module load_bench #(
     frame_counter <= tick_next ? 16'd0 : frame_counter + 16'd1;
     frame_tick <= tick_next;
     if (tick_next) frame_ticks <= frame_ticks + 32'd1;
+    rst_reg <= rst;
+    if (rst_reg && !rst) put(RESET, 8'd0, 16'd0, 32'd0, 32'd0);
     if (dac_we) put(OUT, 8'(dac_stream), 16'(dac_channel), frame_ticks, dac_sample);
     if (adc_take) put(TAKE, 8'(dac_stream), 16'd0, frame_ticks, 32'd0);
     if (frame_tick) put(TICK, 8'd0, 16'd0, frame_ticks, 32'd0);
@@ -191,7 +193,6 @@ module load_bench #(
       frame_ticks <= 32'd0;
       frame_counter <= 16'd0;
       frame_tick <= 1'b0;
-      put(RESET, 8'd0, 16'd0, 32'd0, 32'd0);
     end
   end
 
@@ -332,7 +333,7 @@ module load_bench #(
           case (command_reg)
             READ, WRITE: if (mine_reg) finished(bus_rdata);
             AWAIT_STATE:
-            if ({bus_rdata[4], bus_rdata[1:0]} == argument[2:0] || bus_rdata[4] || count_reg == 32'd2000)
+            if ({bus_rdata[4], bus_rdata[1:0]} == argument[2:0] || (bus_rdata[4] && argument[1]) || count_reg == 32'd2000)
               finished(count_reg == 32'd2000 ? 32'hFFFF_FFFF : bus_rdata);
             REVOKE: if (!bus_we && (!bus_rdata[8] || count_reg == 32'd2000)) finished(count_reg == 32'd2000 ? 32'hFFFF_FFFF : bus_rdata);
             SNAPSHOT:
@@ -375,8 +376,9 @@ module load_bench #(
     // To wait does not stop the busy host.
     waited_reg <= waits ? waited_reg + 32'd1 : 32'd0;
     if (waits && (command_t'(command) == WAIT ? waited_reg + 32'd1 >= argument : 32'(frame_counter) == argument)) begin
-      done   <= go;
-      answer <= 32'd0;
+      done       <= go;
+      answer     <= 32'd0;
+      waited_reg <= 32'd0;
     end
     if (rst) begin
       bus_stb <= 1'b0;

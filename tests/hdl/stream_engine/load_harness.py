@@ -6,6 +6,7 @@ seen at the ports, it says so by a lowest and a highest count.
 """
 
 import random
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,13 +14,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from bench import registers, reset, start_clock
-from cocotb.triggers import ValueChange
+from bench import CLOCK_PS, registers, reset, start_clock
+from cocotb.triggers import Lock, Timer, ValueChange
 from harness import (
     CONFIG,
     CONTROL,
     DESCRIPTOR_EVENT,
     END_OF_STREAM,
+    FAULT,
     FAULTED,
     INTERVAL,
     INTERVAL_BYTES,
@@ -27,6 +29,8 @@ from harness import (
     OVERRUN,
     OVERRUNS,
     PAUSE,
+    REFUSED,
+    REVOKE_LEFT,
     RING_BASE,
     RING_PRODUCER,
     RING_SIZE,
@@ -42,10 +46,12 @@ from scoreboard import MEMORY_BYTES, Descriptor, StreamSetup
 FRAME_CLOCKS = 256
 DATA_STRIDE, RING_FIRST, RING_STRIDE = 0x1000, 0x1_0000, 0x400
 HOST_FIRST = 0x1_4000
+LAST_RING = MEMORY_BYTES - 16
+"""One descriptor at the end of memory, for a ring that goes beyond."""
 REMOVED_FLAG, LAST_FLAG, END_FLAG = 0x10, 2, 8
 UNUSED, DROPPED, REFUSED_RANGE = 0, 1, 2
 BUS_ERROR = 6
-VISIT_BYTES = 32
+VISIT_BYTES = 35
 """Most bytes that a visit of the engine moves: INTERVAL events are as coarse."""
 
 # Commands of load_bench.
@@ -93,12 +99,16 @@ def decode(data: Array, sample_bytes: int, channels: int) -> Array:
     return np.repeat(frames, 2, axis=1) if channels == 1 else frames
 
 
+def between(records: Array, first: int, last: int) -> Array:
+    """Those with first < time <= last."""
+    times = records["time"]
+    return records[np.searchsorted(times, first, side="right") : np.searchsorted(times, last, side="right")]
+
+
 class Trace:
-    """The records since the last reset, sorted out."""
+    """The records from a reset to the next, sorted out."""
 
     def __init__(self, records: Array) -> None:
-        resets = np.flatnonzero(records["kind"] == ord("R"))
-        records = records[resets[-1] + 1 :] if len(resets) else records
         self.records = records
         kind = records["kind"]
         broken = records[kind == ord("!")]
@@ -109,18 +119,21 @@ class Trace:
         self.errors = records[kind == ord("X")]
         accesses = records[(kind == ord("G")) | (kind == ord("W"))]
         place = accesses["place"].astype(np.int64)
-        outside = accesses[place >= HOST_FIRST]
+        outside = accesses[(place >= HOST_FIRST) & (place < LAST_RING)]
         assert not len(outside), f"accesses to the host's words: {outside[:3]}"
         self.ring_reads = accesses[place >= RING_FIRST]
         assert not (self.ring_reads["kind"] == ord("W")).any(), "the engine wrote into a ring"
         self.data_accesses = accesses[place < RING_FIRST]
+        self._cache: dict[tuple[str, int], Array] = {}
         self._of_kind = {letter: records[kind == ord(letter)] for letter in "DAECS"}
         self.events = [
             Event(int(group["place"][0]), int(group["stream"][0]), int(group["detail"][0] & 0xFF),
                   tuple(int(word) for word in group["data"]))
             for group in self._of_kind["E"].reshape(-1, 4)
         ]  # fmt: skip
-        self.snapshots: list[tuple[int, dict[str, int]]] = []
+        self._events: dict[int, tuple[list[Event], list[int]]] = {}
+        self.snapshots = 0
+        self._snapshots: dict[int, list[dict[str, int]]] = {}
         snaps = self._of_kind["S"]
         if len(snaps):
             assert (snaps["detail"].reshape(-1, 11) == np.arange(0x44, 0x70, 4)).all()
@@ -128,12 +141,32 @@ class Trace:
                 words = dict(zip(SNAPSHOT_WORDS, (int(word) for word in group["data"]), strict=True))
                 for name in ("time", "frames", "bytes"):
                     words[name] = words[name + "_hi"] << 32 | words[name + "_lo"]
-                self.snapshots.append((int(group["stream"][0]), words))
+                self._snapshots.setdefault(int(group["stream"][0]), []).append(words)
+                self.snapshots += 1
+
+    def _of_stream(self, letter: str, stream: int) -> Array:
+        """Records of a kind and a stream; no letter: accesses to its data."""
+        found = self._cache.get((letter, stream))
+        if found is None:
+            records = self._of_kind[letter] if letter else self.data_accesses
+            found = self._cache[letter, stream] = records[records["stream"] == stream]
+        return found
 
     def of(self, letter: str, stream: int, first: int, last: int) -> Array:
         """Records of a kind and a stream with first < time <= last."""
-        records = self._of_kind[letter]
-        return records[(records["stream"] == stream) & (records["time"] > first) & (records["time"] <= last)]
+        return between(self._of_stream(letter, stream), first, last)
+
+    def events_of(self, stream: int, first: int, last: int) -> list[Event]:
+        """Events of a stream stamped at first < time <= last."""
+        if stream not in self._events:
+            of_stream = sorted((event for event in self.events if event.stream == stream), key=lambda event: event.time)
+            self._events[stream] = of_stream, [event.time for event in of_stream]
+        of_stream, times = self._events[stream]
+        return of_stream[bisect_right(times, first) : bisect_right(times, last)]
+
+    def snapshots_of(self, stream: int) -> list[dict[str, int]]:
+        """Snapshots of a stream, in order."""
+        return self._snapshots.get(stream, [])
 
     def count(self, letter: str) -> int:
         """Records of a kind, of all streams."""
@@ -141,8 +174,7 @@ class Trace:
 
     def moved(self, stream: int, first: int, last: int) -> tuple[Array, Array, Array]:
         """Address, value and time of each byte that was moved in that time, in order."""
-        accesses = self.data_accesses
-        accesses = accesses[(accesses["stream"] == stream) & (accesses["time"] > first) & (accesses["time"] <= last)]
+        accesses = between(self._of_stream("", stream), first, last)
         lanes = np.arange(4)
         chosen = (accesses["detail"][:, None] >> lanes & 1).astype(bool)
         address = (accesses["place"].astype(np.int64)[:, None] + lanes)[chosen]
@@ -176,11 +208,22 @@ class Part:
     skippable: dict[int, int] = field(default_factory=dict)  # ring index: first ordinal that may be skipped
     answers: list[tuple[int, int, int, int, int]] = field(default_factory=list)  # first, last, result, left, time
     counts: dict[str, int] | None = None  # of a snapshot in PAUSE, and the registers, at the end
+    cut: bool = False  # by a reset
     edges: set[str] = field(default_factory=set)
+    stores: list[tuple[int, int]] = field(default_factory=list)  # words the host put into memory before the start
 
     @property
     def stream(self) -> int:
         return self.setup.stream
+
+    def runs_until_fault(self, trace: Trace) -> list[Interval]:
+        """A fault ends a RUN."""
+        events = trace.events_of(self.stream, self.began, self.ended)
+        fault = min((event.time for event in events if event.cause == FAULT), default=1 << 40)
+        return [
+            Interval(run.asked, run.reached, min(run.end_asked, fault), min(run.end_reached, fault))
+            for run in self.runs
+        ]
 
     def __str__(self) -> str:
         setup = self.setup
@@ -209,7 +252,7 @@ def _walk(part: Part, moved: Array) -> tuple[list[tuple[int, int]], int, int, bo
     whether a removed one was passed.
     """
     ring, size = part.setup.ring, len(part.setup.ring)
-    dropped = {left: (first, last) for first, last, result, left, _ in part.answers if result == DROPPED}
+    dropped = [(first, last, left) for first, last, result, left, _ in part.answers if result == DROPPED]
     finished: list[tuple[int, int]] = []
     at, ordinal, removed, seen_removed = 0, 0, False, False
     while True:
@@ -231,8 +274,7 @@ def _walk(part: Part, moved: Array) -> tuple[list[tuple[int, int]], int, int, bo
             seen_removed |= removed
         left = descriptor.length_bytes - count
         if left and (at + count < len(moved) or may_skip):
-            first, last = dropped.get(left, (1, 0))
-            known = count > 0 and first <= ordinal <= last
+            known = any(first <= ordinal <= last and left == unused for first, last, unused in dropped)
             if not known and at + count == len(moved):
                 break  # the current one
             assert known, f"{part}: descriptor {ordinal} gave {count} of {descriptor.length_bytes} bytes"
@@ -248,7 +290,7 @@ def _walk(part: Part, moved: Array) -> tuple[list[tuple[int, int]], int, int, bo
             assert at == len(moved), f"{part}: bytes were moved behind the end of stream"
             return finished, ordinal, ordinal, seen_removed
     highest = ordinal
-    while highest - ordinal < 2 * size and (not part.setup.queue or highest < part.producer):
+    while highest < (part.producer if part.setup.queue else ordinal + size):
         entry = ring[highest % size]
         if not (entry.removed or highest >= part.skippable.get(highest % size, 1 << 40)):
             break
@@ -266,7 +308,7 @@ def _missed_bounds(part: Part, trace: Trace, frame_ticks: Array, over_from: int 
         first = int(frame_ticks[0]) - trace.first_tick if len(frame_ticks) else len(times)
         empty[: first + 1] = False
     lowest = highest = 0
-    for run in part.runs:
+    for run in part.runs_until_fault(trace):
         end = min(run.end_reached, over_from) if over_from is not None else run.end_reached
         end_sure = min(run.end_asked - 2 * FRAME_CLOCKS, end - 2 * FRAME_CLOCKS)
         lowest += int((empty & (times > run.reached) & (times <= end_sure)).sum())
@@ -277,6 +319,8 @@ def _missed_bounds(part: Part, trace: Trace, frame_ticks: Array, over_from: int 
 def check_part(part: Part, trace: Trace, memory: Array, *, misses: bool = True) -> Outcome:
     """Compare all that a part did with the reference, and put what it captured into `memory`."""
     setup, stream = part.setup, part.stream
+    for address, word in part.stores:
+        memory[address : address + 4] = np.frombuffer(word.to_bytes(4, "little"), dtype=np.uint8)
     moved, values, move_times = trace.moved(stream, part.began, part.ended)
     frame_bytes = setup.frame_bytes
     finished, lowest, highest, passed_removed = _walk(part, moved)
@@ -296,6 +340,8 @@ def check_part(part: Part, trace: Trace, memory: Array, *, misses: bool = True) 
         assert not len(trace.of("A", stream, part.began, part.ended)), f"{part}: a render stream captures"
         per_frame = max(setup.channels, 2)
         assert (outs["detail"] == np.tile(np.arange(per_frame), len(outs) // per_frame + 1)[: len(outs)]).all()
+        if part.cut:
+            outs = outs[: len(outs) - len(outs) % per_frame]
         assert len(outs) % per_frame == 0
         samples = outs["data"].reshape(-1, per_frame)
         frame_ticks = outs["place"].reshape(-1, per_frame)[:, -1].astype(np.int64)
@@ -307,12 +353,12 @@ def check_part(part: Part, trace: Trace, memory: Array, *, misses: bool = True) 
         assert not len(bad), f"{part}: frame {bad[0]} is wrong, {len(bad)} in all"
     assert (np.diff(frame_ticks) > 0).all(), f"{part}: two frames in one tick"
     in_run = np.zeros(len(frame_times), dtype=bool)
-    for run in part.runs:
+    for run in part.runs_until_fault(trace):
         in_run |= (frame_times > run.asked) & (frame_times <= run.end_reached)
     assert in_run.all(), f"{part}: frames outside RUN"
 
     # Events.
-    events = [event for event in trace.events if event.stream == stream and part.began < event.time <= part.ended]
+    events = trace.events_of(stream, part.began, part.ended)
     by_cause = {cause: [event for event in events if event.cause == cause] for cause in range(7)}
     size = len(setup.ring)
     expected_events = []
@@ -321,6 +367,8 @@ def check_part(part: Part, trace: Trace, memory: Array, *, misses: bool = True) 
         if descriptor.event:
             expected_events.append((ordinal % size | int(descriptor.last) << 16, descriptor.tag, total & 0xFFFF_FFFF))
     posted = by_cause[DESCRIPTOR_EVENT]
+    if part.cut and len(posted) < len(expected_events):  # the last one's turn had not come
+        expected_events.pop()
     assert [event.data[:3] for event in posted] == expected_events, f"{part}: wrong descriptor events"
     for event in posted:
         assert event.data[3] == int((frame_times < event.time).sum()), f"{part}: {event} has a wrong count of frames"
@@ -338,9 +386,16 @@ def check_part(part: Part, trace: Trace, memory: Array, *, misses: bool = True) 
             over = event.data[2] - number * part.interval_bytes
             assert 0 <= over < VISIT_BYTES, f"{part}: {event} is interval {number}"
             assert event.data[0] == part.interval_bytes - over, f"{part}: {event}"
-        assert len(intervals) == len(moved) // part.interval_bytes, f"{part}: {len(intervals)} INTERVAL events"
+        count = len(moved) // part.interval_bytes
+        assert count - int(part.cut) <= len(intervals) <= count, f"{part}: {len(intervals)} INTERVAL events"
     else:
         assert not by_cause[INTERVAL], f"{part}: INTERVAL is off"
+
+    refused = [event.data for event in by_cause[REFUSED]]
+    expected_refused = [
+        (last << 16 | first, 0, 0, 0) for first, last, result, _, _ in part.answers if result == REFUSED_RANGE
+    ]
+    assert refused == expected_refused, f"{part}: REFUSED events {refused}"
 
     # Frames missed.
     over_from = ends[0].time if ends else None
@@ -372,8 +427,8 @@ def check_part(part: Part, trace: Trace, memory: Array, *, misses: bool = True) 
 
     # Snapshots of the busy host: all fields of one moment.
     if part.runs:
-        for of_stream, words in trace.snapshots:
-            if of_stream == stream and part.runs[0].reached < words["time"] < part.runs[-1].end_asked:
+        for words in trace.snapshots_of(stream):
+            if part.runs[0].reached < words["time"] < part.runs[-1].end_asked:
                 assert words["frames"] == int((frame_times < words["time"]).sum()), f"{part}: snapshot {words}"
                 assert words["bytes"] == int((move_times < words["time"]).sum()), f"{part}: snapshot {words}"
                 difference = words["frames"] * frame_bytes - words["bytes"]
@@ -419,6 +474,7 @@ class LoadBench:
         self.memory: Array = np.zeros(MEMORY_BYTES, dtype=np.uint8)
         self.clock_runs = False
         self.log_offset = 0
+        self.port = Lock()  # one command at a time
         self.parts: list[Part] = []
 
     async def start(
@@ -445,6 +501,8 @@ class LoadBench:
             dut.go.value = 0
             start_clock(dut.clk)
         await reset(dut.clk, dut.rst)
+        await self.command(DUMP)
+        self.log_offset = Path("log.bin").stat().st_size  # what came before is not read again
         self.parts = []
         self.memory[:] = np.frombuffer(self.source.randbytes(MEMORY_BYTES), dtype=np.uint8)
         await self.load_memory()
@@ -457,12 +515,13 @@ class LoadBench:
 
     async def command(self, command: int, place: int = 0, argument: int = 0) -> int:
         dut = self.dut
-        dut.command.value = command
-        dut.place.value = place
-        dut.argument.value = argument
-        dut.go.value = 1 - int(dut.go.value)
-        await ValueChange(dut.done)
-        return dut.answer.value.to_unsigned()
+        async with self.port:
+            dut.command.value = command
+            dut.place.value = place
+            dut.argument.value = argument
+            dut.go.value = 1 - int(dut.go.value)
+            await ValueChange(dut.done)
+            return int(dut.answer.value.to_unsigned())
 
     def now(self) -> int:
         return self.dut.now.value.to_unsigned()
@@ -479,6 +538,14 @@ class LoadBench:
     async def clocks(self, count: int) -> None:
         await self.command(WAIT, 0, count)
 
+    async def sleep(self, frames: float) -> None:
+        """Let time pass; others may use the command port."""
+        await Timer(max(1, int(frames * FRAME_CLOCKS)) * CLOCK_PS, unit="ps")
+
+    async def phase(self, clocks: int) -> None:
+        """Until so many clocks behind a tick."""
+        await self.command(PHASE, 0, clocks)
+
     async def frames(self, count: float) -> None:
         await self.clocks(int(count * FRAME_CLOCKS))
 
@@ -493,19 +560,24 @@ class LoadBench:
         """Into the trace."""
         await self.command(SNAP, stream)
 
-    async def revoke(self, stream: int, first: int, last: int) -> int:
-        status = await self.command(REVOKE_COMMAND, stream, last << 16 | first)
-        assert status != 0xFFFF_FFFF, f"stream {stream} does not answer REVOKE"
+    async def revoke(self, part: Part, first: int, last: int) -> int:
+        """Revoke these ordinals, modulo 2^16; returns the result."""
+        status = await self.command(REVOKE_COMMAND, part.stream, (last & 0xFFFF) << 16 | first & 0xFFFF)
+        assert status != 0xFFFF_FFFF, f"{part}: REVOKE is not answered"
+        time = self.now()
+        part.answers.append((first, last, status, await self.read(part.stream, REVOKE_LEFT), time))
         return status
 
-    async def trace(self) -> Trace:
+    async def traces(self) -> list[Trace]:
+        """From `start` on, one for each time that a reset ended."""
         await self.command(DUMP)
         records = np.fromfile("log.bin", dtype=RECORD, offset=self.log_offset)
-        return Trace(records)
+        starts = np.flatnonzero(records["kind"] == ord("R"))
+        return [Trace(piece[piece["kind"] != ord("R")]) for piece in np.split(records, starts)]
 
-    def forget(self) -> None:
-        """What the log holds up to now is not read again; a reset must follow."""
-        self.log_offset = Path("log.bin").stat().st_size
+    async def trace(self) -> Trace:
+        """Since the last reset."""
+        return (await self.traces())[-1]
 
     def dump(self) -> Array:
         """Memory as it was when the trace was taken."""
@@ -516,9 +588,16 @@ class LoadBench:
     async def prepare(self, part: Part) -> None:
         """Ring and settings of a stream in STOP."""
         setup = part.setup
+        for address, word in part.stores:
+            await self.store(address, word)
         for index, descriptor in enumerate(setup.ring):
             for number, word in enumerate(descriptor.words()):
                 await self.store(setup.ring_base + 16 * index + 4 * number, word)
+        await self.configure(part)
+
+    async def configure(self, part: Part) -> None:
+        """Settings only."""
+        setup = part.setup
         await self.write(setup.stream, CONFIG, setup.config)
         await self.write(setup.stream, RING_BASE, setup.ring_base)
         await self.write(setup.stream, RING_SIZE, len(setup.ring))
@@ -578,15 +657,20 @@ class LoadBench:
                 await self.count(part)
                 await self.stop(part)
         trace = await self.trace()
-        outcomes = []
+        outcomes, failures = [], []
         for part in self.parts:
             if part.counts is not None:
                 time = part.counts["time"]
-                later = (words for stream, words in trace.snapshots if stream == part.stream and words["time"] >= time)
-                words = next(later)
+                words = next(words for words in trace.snapshots_of(part.stream) if words["time"] >= time)
                 part.counts |= words
-                assert words["state"] & 3 == PAUSE
-            outcomes.append(check_part(part, trace, self.memory, misses=misses))
+                faulted = bool(words["state"] & FAULTED)
+                assert words["state"] & 3 == (RUN if faulted else PAUSE), f"{part}: state {words['state']:#x}"
+            try:
+                outcomes.append(check_part(part, trace, self.memory, misses=misses))
+            except AssertionError as error:
+                failures.append(str(error).split("\n", 1)[0])
+        several = "\n".join(failures[:8])
+        assert not failures, f"{len(failures)} of {len(self.parts)} parts went wrong:\n{several}"
         same = self.dump()[:RING_FIRST] == self.memory[:RING_FIRST]
         assert same.all(), f"memory differs from what the reference says, first at {int(np.argmin(same)):#x}"
         for letter in "DA":

@@ -669,3 +669,11 @@ def run_load_bench(module: str) -> None:
 
 def test_load() -> None:
     run_load_bench("load.py")
+
+
+def test_random_parts() -> None:
+    run_load_bench("random_parts.py")
+
+
+def test_abuse() -> None:
+    run_load_bench("abuse.py")

@@ -130,6 +130,43 @@ async def alarm_at_the_ports(dut: Any) -> None:
 
 
 @cocotb.test()
+async def every_offset(dut: Any) -> None:
+    """Only the alarm registers take what is written, each for itself; offsets without a register read 0."""
+    bus = await start(dut)
+    alarm = 0x7654_3210
+    await bus.write(registers.FPGA_ALARM_TIME, alarm)
+    for offset in range(registers.FPGA_BASE, registers.FPGA_BASE + 0x100, 4):
+        if offset in (registers.FPGA_ALARM_TIME, registers.FPGA_ALARM_CONTROL):
+            continue
+        await bus.write(offset, 0)
+        value = await bus.read(offset)
+        if offset == registers.FPGA_TIME_LO:
+            assert 0 < int(dut.now.value) - value < 4
+        else:
+            assert value == 0, f"{offset:#x}"
+        assert await bus.read(registers.FPGA_ALARM_TIME) == alarm, f"{offset:#x}"
+        assert await bus.read(registers.FPGA_ALARM_CONTROL) == 1, f"{offset:#x}"
+    await bus.write(registers.FPGA_ALARM_CONTROL, 0)
+    await bus.write(registers.FPGA_ALARM_CONTROL, 1)
+    await bus.write(registers.FPGA_ALARM_CONTROL, 0xFFFF_FFFE)
+    assert await bus.read(registers.FPGA_ALARM_TIME) == alarm, "switching the alarm keeps its time"
+    assert await bus.read(registers.FPGA_ALARM_CONTROL) == 0
+    assert dut.bus_rdata.value == 0, "silent between accesses"
+
+
+@cocotb.test()
+async def time_carries(dut: Any) -> None:
+    """The bits that a simulation can reach in a second: 2^16 clocks."""
+    await start(dut)
+    await ClockCycles(dut.clk, 100)
+    at = int(dut.now.value)
+    for clocks in (*range(1, 20), *(3 << bit for bit in range(2, 15))):
+        await ClockCycles(dut.clk, clocks)
+        at += clocks
+        assert int(dut.now.value) == at
+
+
+@cocotb.test()
 async def time_is_read_only(dut: Any) -> None:
     bus = await start(dut)
     for register in (registers.FPGA_TIME_LO, registers.FPGA_TIME_HI, registers.FPGA_TIME_HI_AGAIN):

@@ -210,5 +210,58 @@ async def unused_offsets(dut: Any) -> None:
     assert await bench.bus.read(registers.TRIGGER_CONTROL) == 0
 
 
+@cocotb.test()
+async def every_bit_of_the_times(dut: Any) -> None:
+    """Random 48-bit times of edges are latched whole, random times of pulses kept whole, whatever else is written."""
+    bench = Bench(dut)
+    chooser = random.Random(4)
+    await bench.start()
+    for _ in range(12):
+        bench.now = chooser.getrandbits(48)
+        await bench.clocks(3)
+        dut.trigger_in.value = 1
+        at = bench.now
+        await bench.clocks(5)
+        dut.trigger_in.value = 0
+        time, _ = await bench.latched()
+        assert 0 <= time - at <= 3
+        for offset in range(0x10, 0x100, 4):
+            assert await bench.bus.read(registers.TRIGGER_BASE + offset) == 0, "an offset without a register"
+        await bench.bus.write(registers.TRIGGER_CONTROL, LATCHED)
+
+        bench.out_edges.clear()
+        start = bench.now = chooser.getrandbits(48)
+        await bench.clocks(3 + (start & 1))
+        # Further than the 1024 clocks in which a wrong upper bit would not matter.
+        pulse = bench.now + 1400
+        await bench.arm(pulse ^ 0xFF)
+        await bench.arm(pulse)
+        await bench.bus.write(registers.TRIGGER_IN_TIME_LO, chooser.getrandbits(32))
+        for control in (ARMED, ARMED | LATCHED, ARMED | OUT_HIGH | 0xFFFF_FF80):
+            await bench.bus.write(registers.TRIGGER_CONTROL, control)
+            assert (await bench.bus.read(registers.TRIGGER_CONTROL)) == ARMED
+        await bench.clocks(1400)
+        assert bench.out_edges == [(pulse + 1, 1)], f"{start:#x}"
+        await bench.bus.write(registers.TRIGGER_CONTROL, 0)
+
+
+@cocotb.test()
+async def many_edges(dut: Any) -> None:
+    """All 16 bits of the count, over its wrap."""
+    from cocotb.clock import Clock
+
+    bench = Bench(dut)
+    start_clock(dut.clk)
+    await reset(dut.clk, dut.rst)
+    pin = Clock(dut.trigger_in, 4 * CLOCK_PS, unit="ps", impl="gpi")
+    pin.start(start_high=False)
+    seen = []
+    for _ in range(5):
+        await ClockCycles(dut.clk, 4 * 15_000)
+        seen.append((await bench.latched())[1])
+    for index, count in enumerate(seen, start=1):
+        assert 0 <= (count - 15_000 * index) % 65_536 < 40, seen
+
+
 def test_trigger() -> None:
     run_cocotb("trigger", ["trigger.sv", "level_synchroniser.sv"], __file__)

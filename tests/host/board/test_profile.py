@@ -41,7 +41,7 @@ def test_every_profile_of_the_repository_is_good_and_named_as_its_folder(file: P
 
 
 def test_the_repository_has_its_boards() -> None:
-    assert {"model", "twin", "pico-ice"} <= set(profile_files())
+    assert {"model", "twin", "pico-ice", "pico2-ice"} <= set(profile_files())
 
 
 def test_rates_are_exact(tmp_path: Path) -> None:

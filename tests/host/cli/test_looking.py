@@ -19,8 +19,8 @@ def test_list_shows_profiles_and_opens_nothing(codecrig: Run) -> None:
     assert outcome.status == 0
     boards = {each["name"]: each for each in outcome.result["boards"]}
     assert boards["model"]["available"] and boards["twin"]["available"]
-    assert boards["pico-ice"]["kind"] == "usb"
-    for name in ("model", "twin", "pico-ice"):
+    assert boards["pico-ice"]["kind"] == boards["pico2-ice"]["kind"] == "usb"
+    for name in ("model", "twin", "pico-ice", "pico2-ice"):
         assert name in outcome.out
 
 

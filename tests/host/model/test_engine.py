@@ -13,10 +13,14 @@ from codecrig.link.registers import Cause, FaultReason, InputSelect, PatternKind
 from codecrig.model import BoardModel, CodecSettings, PatternSequence
 from codecrig.model.engine import decode_samples, encode_samples
 
-RENDER, CAPTURE = 0, 1
-RENDER_RING, CAPTURE_RING = 0x1F000, 0x1F800
+RENDER, CAPTURE, SECOND_RENDER = 0, 1, 2
+RINGS = (0x1F000, 0x1F800, 0x1E000)
 FRAME = 256
 SNAPSHOT_FIELDS = "state time_lo frames_lo bytes_lo descriptors fifo_bytes index frame_ticks".split()
+REGISTERS_BESIDE = (
+    "STATUS UNDERRUNS OVERRUNS INTERVAL_LEFT REVOKE_STATUS REVOKE_LEFT FIFO_HIGH_WATER START_TIME_LO PACKET_TIME_LO"
+).split()
+EVENT, LAST, KEEP, END_OF_STREAM, REMOVED = 1, 2, 4, 8, 16
 
 
 @dataclass
@@ -35,11 +39,11 @@ def stream_address(stream: int, offset: int) -> int:
 class Rig:
     """A board model with helpers in the words of a test."""
 
-    def __init__(self, bulk: bool = True) -> None:
-        self.board = BoardModel(bulk=bulk)
-        for stream in (RENDER, CAPTURE):
-            self.write(stream, regs.STREAM_EVENT_ENABLE, 0xF)
-        self.board.write_register(regs.FPGA_EVENT_ENABLE, 0x1F)
+    def __init__(self, bulk: bool = True, **options: int) -> None:
+        self.board = BoardModel(bulk=bulk, **options)
+        for stream in range(len(self.board.streams)):
+            self.write(stream, regs.STREAM_EVENT_ENABLE, 0x7F)
+        self.board.write_register(regs.FPGA_EVENT_ENABLE, 0xFF)
 
     def write(self, stream: int, offset: int, value: int) -> None:
         self.board.write_register(stream_address(stream, offset), value)
@@ -48,13 +52,21 @@ class Rig:
         return self.board.read_register(stream_address(stream, offset))
 
     def ring(
-        self, stream: int, descriptors: list[tuple[int, int]], container_bytes: int, channels: int, flags: int = 5
+        self,
+        stream: int,
+        descriptors: list[tuple[int, int]],
+        container_bytes: int,
+        channels: int,
+        flags: int | list[int] = 5,
+        queue: bool = False,
     ) -> None:
-        base = (RENDER_RING, CAPTURE_RING)[stream]
+        base = RINGS[stream]
         for index, (address, length) in enumerate(descriptors):
-            data = struct.pack("<4I", address, length, 100 + index, flags)
+            flag = flags if isinstance(flags, int) else flags[index]
+            data = struct.pack("<4I", address, length, 100 + index, flag)
             self.board.memory[base + 16 * index : base + 16 * index + 16] = memoryview(data)
-        self.write(stream, regs.STREAM_CONFIG, stream | (container_bytes - 1) << 2 | (channels - 1) << 4)
+        config = (stream == CAPTURE) | (container_bytes - 1) << 2 | (channels - 1) << 4 | queue << 8
+        self.write(stream, regs.STREAM_CONFIG, config)
         self.write(stream, regs.STREAM_RING_BASE, base)
         self.write(stream, regs.STREAM_RING_SIZE, len(descriptors))
 
@@ -90,9 +102,9 @@ class Rig:
 
     def take(self) -> list[Record]:
         found = self.records()
-        for stream in (RENDER, CAPTURE):
-            self.write(stream, regs.STREAM_EVENT_CAUSE, 0xF)
-        self.board.write_register(regs.FPGA_EVENT_CAUSE, 0x1F)
+        for stream in range(len(self.board.streams)):
+            self.write(stream, regs.STREAM_EVENT_CAUSE, 0x7F)
+        self.board.write_register(regs.FPGA_EVENT_CAUSE, 0xFF)
         self.board.write_register(regs.FPGA_EVENT_CONSUMER, self.board.events.producer)
         return found
 
@@ -108,7 +120,7 @@ def ring_bytes(memory: bytes, descriptors: list[tuple[int, int]], count: int) ->
 
 
 @pytest.mark.parametrize("container_bytes", [2, 3, 4])
-@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("channels", [1, 2, 8])
 def test_formats_survive_samples(container_bytes: int, channels: int) -> None:
     data = np.random.default_rng(2).integers(0, 256, 60 * container_bytes * channels, dtype=np.uint8)
     samples = decode_samples(data, container_bytes, channels)
@@ -444,6 +456,203 @@ def test_moving_runs_equals_moving_frames(
     fast, slow = run(True), run(False)
     assert fast[1] == slow[1]
     assert fast[0] == slow[0]
+
+
+@st.composite
+def flagged(draw: st.DrawFn) -> list[tuple[int, int, int]]:
+    """Up to 8 descriptors: place behind the one before, length, flags."""
+    flags = st.sampled_from([EVENT, EVENT, 0, EVENT | LAST, EVENT | REMOVED, EVENT | END_OF_STREAM])
+    lengths = st.sampled_from([1, 2, 3, 5, 31, 64, 200, 333, 700, 1500])
+    return draw(st.lists(st.tuples(st.integers(0, 5), lengths, flags), min_size=1, max_size=8))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    rings=st.tuples(flagged(), flagged(), flagged()),
+    containers=st.tuples(*[st.integers(1, 4)] * 3),
+    channels=st.tuples(*[st.sampled_from([1, 2, 2, 3, 8])] * 3),
+    queues=st.tuples(*[st.booleans()] * 3),
+    interval=st.sampled_from([0, 10, 64, 100, 1001]),
+    steps=st.lists(
+        st.tuples(
+            st.integers(0, 40_000),
+            st.sampled_from(["queue", "queue", "queue", "revoke", "restart", "pause", "run", "interval", "stall"]),
+            st.integers(0, 2),
+            st.integers(0, 8),
+        ),
+        max_size=10,
+    ),
+)
+def test_moving_runs_equals_moving_frames_of_queues_and_mixes(
+    rings: tuple[list[tuple[int, int, int]], ...],
+    containers: tuple[int, ...],
+    channels: tuple[int, ...],
+    queues: tuple[bool, ...],
+    interval: int,
+    steps: list[tuple[int, str, int, int]],
+) -> None:
+    def run(bulk: bool) -> tuple[bytes, list[object]]:
+        rig = Rig(bulk, max_channels=8, channels=8)
+        rig.fill(0, 0x18000)
+        for stream, ring in enumerate(rings):
+            address, descriptors = 0x8000 * stream + 0x3FE0, []
+            for gap, length, _ in ring:
+                descriptors.append((address + gap, length))
+                address += gap + length
+            flags = [flag for _, _, flag in ring]
+            rig.ring(stream, descriptors, containers[stream], channels[stream], flags, queues[stream])
+            rig.write(stream, regs.STREAM_INTERVAL_BYTES, interval)
+            rig.state(stream, StreamState.RUN)
+        rig.converter()
+        seen: list[object] = []
+        produced = [0, 0, 0]
+        for ticks, action, stream, number in [*steps, (20_000, "queue", 0, 0)]:
+            rig.ticks(ticks)
+            used = rig.board.streams[stream].descriptors
+            if action == "queue":
+                produced[stream] = min(produced[stream] + number, used + len(rings[stream]))
+                rig.write(stream, regs.STREAM_RING_PRODUCER, produced[stream])
+            elif action == "revoke":
+                rig.write(stream, regs.STREAM_REVOKE, used + number // 4 | number << 16)
+            elif action == "restart":
+                rig.state(stream, StreamState.STOP)
+                produced[stream] = 0
+                rig.write(stream, regs.STREAM_RING_PRODUCER, 0)
+                rig.state(stream, StreamState.RUN)
+            elif action == "pause":
+                rig.state(stream, StreamState.PAUSE)
+            elif action == "run":
+                rig.state(stream, StreamState.RUN)
+            elif action == "interval":
+                rig.write(stream, regs.STREAM_INTERVAL_BYTES, 100 * number)
+            elif action == "stall":
+                rig.board.memory_stalled_until_ticks = rig.board.now_ticks + 1000 * number
+            for each in range(3):
+                seen += [rig.snapshot(each)]
+                seen += [rig.read(each, getattr(regs, f"STREAM_{name}")) for name in REGISTERS_BESIDE]
+            seen += [rig.take(), rig.board.events.lost]
+        return rig.board.memory.tobytes(), seen
+
+    fast, slow = run(True), run(False)
+    assert fast[1] == slow[1]
+    assert fast[0] == slow[0]
+
+
+def test_loads_are_added_up_and_what_does_not_fit_is_refused() -> None:
+    """10 clocks, one for each byte of a frame, one for each channel behind the first; 15 of 16 clocks may be used."""
+    rig = Rig(streams=6, max_channels=8, channels=8)
+
+    def try_to_run(stream: int) -> bool:
+        rig.state(stream, StreamState.RUN)
+        status = rig.read(stream, regs.STREAM_STATUS)
+        assert status & 3 == StreamState.RUN
+        return status == StreamState.RUN
+
+    def set_up(stream: int, container_bytes: int, channels: int) -> None:
+        descriptor = np.array([0, 0x400, 0, KEEP], dtype="<u4").view(np.uint8)
+        rig.board.memory[0x1F000:0x1F010] = descriptor
+        rig.write(stream, regs.STREAM_CONFIG, (container_bytes - 1) << 2 | (channels - 1) << 4)
+        rig.write(stream, regs.STREAM_RING_BASE, 0x1F000)
+        rig.write(stream, regs.STREAM_RING_SIZE, 1)
+
+    for stream in range(5):
+        set_up(stream, 4, 8)
+    set_up(5, 2, 2)
+    assert [try_to_run(stream) for stream in range(6)] == [True, True, True, True, False, True]  # 4 x 49 + 15
+    assert [(r.cause, r.stream, r.data[:2]) for r in rig.take()] == [(Cause.FAULT, 4, (0, FaultReason.TOO_MUCH))]
+    rig.state(4, StreamState.STOP)
+    rig.state(0, StreamState.PAUSE)  # keeps its share
+    assert not try_to_run(4)
+    rig.state(4, StreamState.STOP)
+    rig.state(0, StreamState.STOP)
+    assert try_to_run(4)
+    # A frame of half the length carries half as much.
+    for stream in range(6):
+        rig.state(stream, StreamState.STOP)
+    rig.board.write_register(regs.FPGA_CONVERTER_CONTROL, 1 << regs.FPGA_CONVERTER_CONTROL_RATE_LSB)
+    assert rig.board.read_register(regs.FPGA_FRAME_CLOCKS) == 128
+    assert [try_to_run(stream) for stream in range(3)] == [True, True, False]
+
+
+def test_format_and_rate_are_taken_in_silence_only() -> None:
+    rig = Rig()
+    rate = 1 << regs.FPGA_CONVERTER_CONTROL_RATE_LSB
+    sample_format = 1 << regs.FPGA_CONVERTER_CONTROL_FORMAT_LSB
+    refused = 1 << regs.FPGA_CONVERTER_CONTROL_REFUSED_LSB
+
+    def write(value: int) -> tuple[int, int]:
+        rig.board.write_register(regs.FPGA_CONVERTER_CONTROL, value)
+        return rig.board.read_register(regs.FPGA_CONVERTER_CONTROL), rig.board.read_register(regs.FPGA_FRAME_CLOCKS)
+
+    for code, clocks in enumerate((256, 128, 384, 512, 768, 1536)):
+        assert write(code * rate) == (code * rate, clocks)
+    assert write(6 * rate | 1) == (5 * rate | refused, 1536)  # no such rate: does not start
+    assert write(2 * sample_format | 1) == (5 * rate | refused, 1536)  # TDM needs more than two channels
+    assert write(3 * sample_format | 2) == (5 * rate | refused | 2, 1536)  # but it mutes
+    assert write(sample_format | 3 * rate | 1) == (sample_format | 3 * rate | 1, 512)
+    assert write(sample_format | 2 * rate | 1) == (sample_format | 3 * rate | refused | 1, 512)  # goes on as it was
+    assert write(sample_format | 2 * rate) == (sample_format | 3 * rate | refused, 512)
+    rig.frames(0)
+    rig.ring(CAPTURE, [(0, 4000)], 2, 2)
+    assert write(4 * rate | 1 | 2 << 4)[1] == 768
+    rig.state(CAPTURE, StreamState.RUN)
+    rig.ticks(768 * 10 + 200)
+    assert rig.snapshot(CAPTURE)["frames_lo"] == 10
+
+
+def test_samples_beyond_the_converters_channels_are_dropped_and_silent() -> None:
+    rig = Rig(max_channels=8, channels=4)
+    played = np.frombuffer(rig.fill(0, 16 * 100), dtype="<i2").reshape(-1, 8)
+    rig.ring(RENDER, [(0, 1600)], 2, 8)
+    rig.ring(CAPTURE, [(0x8000, 1600)], 2, 8)
+    rig.converter()
+    rig.state(CAPTURE, StreamState.RUN)
+    rig.state(RENDER, StreamState.RUN)
+    rig.frames(90)
+    heard = rig.board.memory[0x8000 : 0x8000 + 16 * 80].view("<i2").reshape(-1, 8)
+    assert np.array_equal(heard[1:, :4], played[:79, :4]) and not heard[:, 4:].any()
+
+
+def test_a_ring_of_removed_descriptors_starves_and_the_neighbour_is_served() -> None:
+    rig = Rig()
+    rig.ring(RENDER, [(0, 0)] * 3, 2, 2, flags=EVENT | REMOVED)
+    rig.ring(CAPTURE, [(0x8000, 4000)], 2, 2)
+    rig.converter()
+    rig.state(RENDER, StreamState.RUN)
+    rig.state(CAPTURE, StreamState.RUN)
+    rig.frames(50)
+    assert rig.snapshot(RENDER)["bytes_lo"] == 0 and rig.snapshot(RENDER)["descriptors"] > 0
+    assert rig.snapshot(CAPTURE)["frames_lo"] == 49 and rig.records() == []
+
+
+def test_monitor_sees_descriptors_as_the_engine_reads_them() -> None:
+    """Flags first: a removed descriptor costs one access, one without length three, a good one four."""
+    for ring, reads in (([(0, 40, EVENT)], 4), ([(0, 40, REMOVED), (0, 0, EVENT)], 1 + 3), ([(0x1FFFF, 2, 0)], 3)):
+        rig = Rig()
+        monitor = regs.MONITOR_BASE
+        rig.board.write_register(monitor + regs.MONITOR_LOW, RINGS[0])
+        rig.board.write_register(monitor + regs.MONITOR_HIGH, RINGS[0] + 256)
+        rig.board.write_register(monitor + regs.MONITOR_CONTROL, 1)
+        descriptors = [(address, length) for address, length, _ in ring]
+        rig.ring(RENDER, descriptors, 2, 2, flags=[flags for _, _, flags in ring], queue=True)
+        rig.write(RENDER, regs.STREAM_RING_PRODUCER, len(ring))
+        rig.state(RENDER, StreamState.RUN)
+        assert rig.board.read_register(monitor + regs.MONITOR_READS) == reads
+
+
+def test_muted_gate_silences_the_loopback_and_not_the_dac() -> None:
+    rig = Rig()
+    rig.fill(0, 400)
+    rig.ring(RENDER, [(0, 400)], 2, 2)
+    rig.ring(CAPTURE, [(0x8000, 4000)], 2, 2)
+    rig.board.write_register(regs.SPDIF_GATES, 1 << regs.SPDIF_GATES_MUTE_LOOPBACK_LSB)
+    rig.board.tap = []
+    rig.converter()
+    rig.state(CAPTURE, StreamState.RUN)
+    rig.state(RENDER, StreamState.RUN)
+    rig.frames(90)
+    assert not rig.board.memory[0x8000 : 0x8000 + 4 * 80].any()
+    assert np.concatenate(rig.board.tap)[1:].any()
 
 
 @settings(max_examples=60, deadline=None)

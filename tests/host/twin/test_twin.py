@@ -20,7 +20,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from streams import FRAME_TICKS, round_trip
+from streams import (
+    CAPTURE_BUFFER,
+    CAPTURE_RING,
+    CONVERTER_CONTROL,
+    FRAME_TICKS,
+    PAUSE,
+    RUN,
+    read_samples,
+    round_trip,
+    set_up,
+    stream,
+    write_samples,
+)
 from usbip_client import BRIDGE, FPGA, READ, WAIT, WRITE, UsbipClient
 
 from codecrig.twin import TwinControl, TwinControlError, TwinError, TwinProcess
@@ -403,6 +415,69 @@ def test_loopback_through_the_codec_is_exact_and_delayed(make_rig: Callable[...,
         half = [((value >> 8) * 32768 + 32768 >> 16) << 8 for value in samples]
         positions.append(find(half[:400], captured))
     assert positions[1] - positions[0] == delay
+
+
+@pytest.mark.parametrize("frame_ticks", [128, 384, 1536])
+def test_loopback_at_other_rates(make_rig: Callable[..., Any], frame_ticks: int) -> None:
+    """96, 32 and 8 kHz: exact through the codec and inside, the codec counts as the FPGA does, no frame too few."""
+    samples = ramp(300)
+    begins = []
+    for digital in (True, False):
+        rig = make_rig()
+        rig.control.call("codec", delay_frames=3)
+        captured = round_trip(rig.client, samples, frames=350, frame_ticks=frame_ticks, digital=digital)
+        begin = find(samples[:400], captured)
+        assert captured[2 * begin :][:600] == samples[: len(captured) - 2 * begin]
+        begins.append(begin)
+        assert rig.client.read_registers(FPGA + 0x58) == (frame_ticks,)
+        before = rig.status()
+        (frames,) = rig.client.read_registers(FPGA + 0x54)
+        assert 0 <= frames - before["codec_frames"] <= 1 + 12 * FRAME_TICKS // frame_ticks  # the read takes some
+        rig.client.wait_until(before["ticks"] + 500 * frame_ticks)
+        after = rig.status()
+        passed = (after["ticks"] - before["ticks"]) / frame_ticks
+        assert after["codec_frames"] - before["codec_frames"] == pytest.approx(passed, abs=1)
+        # underruns and overruns of both streams
+        assert [rig.client.read_registers(FPGA + 0x1020 + 0x100 * index, 2) for index in (0, 1)] == [(0, 0)] * 2
+    # Out, 3 frames of the codec's delay, in.
+    assert begins[1] - begins[0] == 1 + 3 + 1
+
+
+def clipped_sum(first: int, second: int) -> int:
+    """Of two samples of 24 bits, left-justified."""
+    return min(max(first + second, -(1 << 31)), ((1 << 23) - 1) << 8)
+
+
+def test_two_streams_share_the_converter(rig: Any) -> None:
+    """They add up, clipped, while both run; each counts its own frames, and no frame of either is lost."""
+    client = rig.client
+    played = {0: ramp(100), 2: ramp(100, seed=6)}
+    for index, samples in played.items():
+        set_up(client, index, capture=False, buffer=0x2000 * index, ring=0x1F000 + 0x100 * index, frames=100)
+        write_samples(client, 0x2000 * index, samples)
+    set_up(client, 1, capture=True, buffer=CAPTURE_BUFFER, ring=CAPTURE_RING, frames=1200)
+    client.write_register(CONVERTER_CONTROL, 1 | 1 << 4)
+    for index in (1, 0, 2):
+        client.write_register(stream(index, 0), RUN)
+        client.wait_until(client.board_time() + 150 * FRAME_TICKS)
+    for index in (2, 0):
+        client.write_register(stream(index, 0), PAUSE)
+        client.wait_until(client.board_time() + 50 * FRAME_TICKS)
+    client.write_register(stream(1, 0), PAUSE)
+    counts = [client.read_registers(stream(index, 0x90))[0] for index in (0, 1, 2)]
+    heard = read_samples(client, CAPTURE_BUFFER, 2 * counts[1])
+    assert heard[-20:] == [0] * 20 and counts[1] < 1200
+
+    first = [played[0][at % 200] for at in range(2 * counts[0])]
+    second = [played[2][at % 200] for at in range(2 * counts[2])]
+    begin = next(at for at, sample in enumerate(heard) if sample) // 2 * 2
+    alone = heard[begin : begin + len(first)]
+    join = next(at for at, sample in enumerate(alone) if sample != first[at]) // 2 * 2
+    assert begin > 200 and join > 200 and join + len(second) + 40 < len(first)
+    expected = list(first)
+    for at, sample in enumerate(second):
+        expected[join + at] = clipped_sum(first[join + at], sample)
+    assert heard == [0] * begin + expected + [0] * (len(heard) - begin - len(expected))
 
 
 @pytest.mark.parametrize(("fault", "expected"), [("stuck0", {0}), ("stuck1", {-256})])

@@ -24,10 +24,10 @@ std::vector<int32_t> Codec::tap_take(uint64_t& tick, uint64_t& dropped_frames) {
   return std::exchange(tap_, {});
 }
 
-void Codec::word_clock_edge(bool lrck, uint64_t tick) {
-  if (!lrck) {  // a frame begins with its left word; the word clock fell half a bit clock (2 ticks) ago
+void Codec::word_clock_edge(bool lrck) {
+  if (!lrck) {  // a frame begins with its left word; the word clock fell with the bit clock
     synchronised_ = true;
-    frame_tick_ = tick - 2;
+    frame_tick_ = fall_tick_;
     adc_ = next_adc_frame();
   }
   const bool right = lrck != (adc_fault_ == LineFault::swap);

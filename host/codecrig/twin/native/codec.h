@@ -1,8 +1,8 @@
 // A codec at the I2S pins, and the cable between its analog output and input.
 //
 // The codec is a slave: it takes DAC data at the rising bit clock and changes ADC data at the falling one; Philips format
-// with 24 bits, the most significant one bit clock after the word clock's edge. It counts frames by itself, from the
-// word clock, so its count is a witness that does not depend on the FPGA's registers.
+// with 24 bits, the most significant one bit clock after the word clock's edge, at any rate. It counts frames by itself,
+// from the word clock, so its count is a witness that does not depend on the FPGA's registers.
 //
 // The analog path is integer arithmetic with a generator of its own, so a run gives the same bits everywhere:
 //   adc = saturate24(((dac * gain_q16 + 32768) >> 16) + dc_lsb + noise)
@@ -61,13 +61,14 @@ class Codec {
       if (dac_fault_ != LineFault::none) dac_data = dac_fault_ == LineFault::stuck1;
       if (lrck != last_lrck_) {
         last_lrck_ = lrck;
-        word_clock_edge(lrck, tick);
+        word_clock_edge(lrck);
         bit_ = 0;
       } else if (bit_ < 24) {
         shift_in_ = (shift_in_ << 1) | static_cast<uint32_t>(dac_data);
         if (++bit_ == 24) word_complete(lrck);
       }
     } else {
+      fall_tick_ = tick;
       adc_level_ = (shift_out_ >> 31) != 0;
       shift_out_ <<= 1;
     }
@@ -76,7 +77,7 @@ class Codec {
   }
 
  private:
-  void word_clock_edge(bool lrck, uint64_t tick);
+  void word_clock_edge(bool lrck);
   void word_complete(bool lrck);
   bool faulty_adc_level();
   StereoSample next_adc_frame();
@@ -96,6 +97,7 @@ class Codec {
   uint32_t shift_out_ = 0;
   StereoSample dac_, adc_;
   uint64_t frames_ = 0;
+  uint64_t fall_tick_ = 0;  // the bit clock fell last
   uint64_t frame_tick_ = 0;
   uint64_t noise_state_ = 0x636f6465'63726967ull;
   std::vector<StereoSample> delay_line_ = std::vector<StereoSample>(CodecSettings::MAX_DELAY_FRAMES + 1);
