@@ -60,6 +60,18 @@ export class Machine {
     return this.mcu.sram[this.busyAddress] !== 0;
   }
 
+  // The processor waits for an interrupt.
+  get asleep() {
+    const { core } = this.mcu;
+    return core.waiting && (core.pendingInterrupts & core.enabledInterrupts) === 0;
+  }
+
+  // When the next alarm of any peripheral is due.
+  get wakeNanos() {
+    const { clock } = this.mcu;
+    return clock.nextAlarm ? clock.nanos + clock.nanosToNextAlarm : 2 ** 53;
+  }
+
   setAttention(high) {
     this.mcu.gpio[PIN.attention].setInputValue(high);
   }

@@ -6,7 +6,8 @@
 // its pins, each time with the time in ns. `lines` is bit 0 attention, bit 1 CDONE.
 //
 //   twin to emulator                         emulator to twin
-//   'R' u64 until_ns, u8 lines               'D' u64 now_ns, u8 state (bit 0 busy, 1 attached, 2 left for the boot loader)
+//   'R' u64 until_ns, u8 lines               'D' u64 now_ns, u8 state (bit 0 busy, 1 attached, 2 left for the boot loader,
+//                                              3 asleep), u64 wake_ns (asleep: when the next alarm is due)
 //     answer to 'T': bytes, u8 lines           'T' u64 now_ns, u8 n, n bytes: exchange on SPI
 //     answer to the others: u8 lines           'C' u64 now_ns, u8 low: chip select;  'X' reset;  'Y' chip select of the configuration port
 //                                              'Z' u64 now_ns, u8 n, n bytes: to the configuration port
@@ -106,8 +107,8 @@ function main([elf, serial]) {
         lines(body[8]);
         machine.run(Number(body.readBigUInt64LE(0)));
         flushConfig();
-        const state = (machine.busy ? 1 : 0) | (usb.attached ? 2 : 0) | (machine.left ? 4 : 0);
-        write('D', u64(machine.nanos), [state]);
+        const state = (machine.busy ? 1 : 0) | (usb.attached ? 2 : 0) | (machine.left ? 4 : 0) | (machine.asleep ? 8 : 0);
+        write('D', u64(machine.nanos), [state], u64(machine.wakeNanos));
         break;
       }
       case 'S':

@@ -6,10 +6,12 @@
 #define CODECRIG_TWIN_BOARD_H
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
+#include "configuration.h"
 #include "hardware.h"
-#include "native.h"
+#include "microcontroller.h"
 #include "units.h"
 #include "usb_bus.h"
 
@@ -21,6 +23,8 @@ class Board {
     int64_t clock_ppm_micro = 37000000;
     uint64_t serial = 1;
     std::string trace_file;
+    std::string emulator;  // main.js of the emulator; empty: the firmware compiled for this machine
+    std::string firmware;  // ELF file that the emulator runs
   };
   explicit Board(const Settings& settings);
 
@@ -38,11 +42,10 @@ class Board {
 
   const HostClock host_clock;
   Hardware hardware;
-  bool fpga_configured = true;
+  Configuration configuration;
 
  private:
-  void run_firmware();
-  native_platform_t platform_;
+  std::unique_ptr<Microcontroller> microcontroller_;
 
  public:
   UsbBus bus;

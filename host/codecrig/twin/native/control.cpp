@@ -73,7 +73,7 @@ std::string ControlServer::perform(const std::string& operation, const Json& req
   if (operation == "trigger") return trigger(request);
   if (operation == "cable") return cable(request);
   if (operation == "fpga") {
-    board_.fpga_configured = request.flag("configured");
+    board_.configuration.set_done(request.flag("configured"));
     return "";
   }
   if (operation == "usb") {

@@ -52,7 +52,7 @@ struct Options {
                "codecrig-twin: %s\n"
                "usage: codecrig-twin [--port N] [--control-port N] [--clock-ppm X] [--pace virtual|real] [--trace FILE]\n"
                "  [--serial N] [--gain-q16 N] [--noise-lsb N] [--dc-lsb N] [--delay-frames N] [--disconnected]\n"
-               "  [--watch-stdin] [--guard-seconds X] [--self-check EDGES] [--benchmark TICKS]\n",
+               "  [--emulator MAIN.JS --firmware ELF] [--watch-stdin] [--guard-seconds X] [--self-check EDGES] [--benchmark TICKS]\n",
                problem.c_str());
   std::exit(EXIT_USAGE);
 }
@@ -93,6 +93,8 @@ Options parse(int count, char** arguments) {
     else if (name == "--clock-ppm") options.board.clock_ppm_micro = std::llround(decimal(name, value, -500000, 500000) * 1e6);
     else if (name == "--serial") options.board.serial = std::strtoull(value, nullptr, 0);
     else if (name == "--trace") options.board.trace_file = value;
+    else if (name == "--emulator") options.board.emulator = value;
+    else if (name == "--firmware") options.board.firmware = value;
     else if (name == "--gain-q16") options.codec.gain_q16 = whole(name, value, -(1 << 24), 1 << 24);
     else if (name == "--noise-lsb") options.codec.noise_lsb = static_cast<int32_t>(whole(name, value, 0, 1 << 23));
     else if (name == "--dc-lsb") options.codec.dc_lsb = static_cast<int32_t>(whole(name, value, -(1 << 23), 1 << 23));

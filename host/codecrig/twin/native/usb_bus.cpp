@@ -8,6 +8,8 @@
 namespace twin {
 namespace {
 
+// Longer than the firmware needs to stop all streams.
+constexpr Units SUSPENDED = 3000 * UNITS_PER_MICROSECOND;
 constexpr uint32_t PACKET_BYTES = 64;
 constexpr uint8_t VENDOR_ENDPOINT = 1;
 constexpr uint8_t PID_DATA0 = 0xC3;
@@ -83,12 +85,21 @@ uint32_t stuffed_bits(uint8_t packet_id, const uint8_t* data, size_t length) {
   return added;
 }
 
-UsbBus::UsbBus(const HostClock& clock, std::function<void()> run_firmware)
-    : clock_(clock), run_firmware_(std::move(run_firmware)) {}
+UsbBus::UsbBus(const HostClock& clock, Microcontroller& device) : clock_(clock), device_(device) {}
+
+void UsbBus::note(bool worked) {
+  if (worked) firmware_ran();
+}
 
 bool UsbBus::takes_time(const Urb& urb) {
   if (urb.endpoint == 0) return (urb.setup[0] & 0x60) != 0x20;  // class requests are the console's
   return urb.endpoint == VENDOR_ENDPOINT;
+}
+
+void UsbBus::suspend() {
+  device_.usb_suspend();
+  const Units end = device_.now() + SUSPENDED;
+  while (device_.now() < end) note(device_.advance(end));
 }
 
 void UsbBus::reset() {
@@ -98,8 +109,8 @@ void UsbBus::reset() {
   slot_ = Slot::none;
   in_nak_ = false;
   configuration_ = 0;
-  native_usb_reset();
-  run_firmware_();
+  device_.usb_reset();
+  note(device_.settle());
   std::vector<uint8_t> none;
   control_now({0x00, 5, 2, 0, 0, 0, 0, 0}, none);
 }
@@ -157,7 +168,7 @@ bool UsbBus::wants_time() const {
   if (phase_ != Phase::idle || !queue(Slot::control).empty() || !queue(Slot::out).empty()) return true;
   // An IN transfer alone moves time only while an answer may still come: the device is busy with a request, or has not yet
   // said NAK since it last did anything. Otherwise time would pass with the client's own speed.
-  return !queue(Slot::in).empty() && (native_busy() || !in_nak_ || firmware_moved_);
+  return !queue(Slot::in).empty() && (device_.busy() || !in_nak_ || firmware_moved_);
 }
 
 Units UsbBus::next_event(Units now) {
@@ -225,18 +236,18 @@ void UsbBus::answer() {
   const bool control = slot_ == Slot::control;
   const uint8_t endpoint = control ? 0 : VENDOR_ENDPOINT;
   if (control && urb.stage == Urb::Stage::setup) {
-    handshake = native_usb_setup(urb.setup.data());
+    handshake = device_.usb_setup(urb.setup.data());
     if (handshake == NATIVE_ACK) urb.stage = setup_length(urb.setup) != 0 ? Urb::Stage::data : Urb::Stage::status;
   } else if (control && urb.stage == Urb::Stage::status) {
     uint16_t got = 0;
     uint8_t nothing[PACKET_BYTES];
-    handshake = in_token_ ? native_usb_in(0, nothing, sizeof nothing, &got) : native_usb_out(0, nullptr, 0);
+    handshake = in_token_ ? device_.usb_in(0, nothing, sizeof nothing, &got) : device_.usb_out(0, nullptr, 0);
     if (in_token_ && handshake == NATIVE_ACK) bits += data_bits(nothing, got);
     complete_ = handshake == NATIVE_ACK;
   } else if (in_token_) {
     uint8_t packet[PACKET_BYTES];
     uint16_t got = 0;
-    handshake = native_usb_in(endpoint, packet, sizeof packet, &got);
+    handshake = device_.usb_in(endpoint, packet, sizeof packet, &got);
     if (handshake == NATIVE_ACK) {
       bits += data_bits(packet, got);
       const uint32_t wanted = control ? std::min<uint32_t>(urb.length, setup_length(urb.setup)) : urb.length;
@@ -257,7 +268,7 @@ void UsbBus::answer() {
     }
   } else {
     const uint32_t length = std::min(PACKET_BYTES, urb.length - urb.actual);
-    handshake = native_usb_out(endpoint, urb.data.data() + urb.actual, static_cast<uint16_t>(length));
+    handshake = device_.usb_out(endpoint, urb.data.data() + urb.actual, static_cast<uint16_t>(length));
     if (handshake == NATIVE_ACK) {
       urb.actual += length;
       if (!control) counters_.out_bytes += length;
@@ -285,7 +296,7 @@ void UsbBus::answer() {
   }
   host_time_ += bits * HOST_UNITS_PER_BIT;
   phase_ = Phase::end;
-  if (handshake != NATIVE_NAK) run_firmware_();
+  if (handshake != NATIVE_NAK) note(device_.act());
 }
 
 void UsbBus::end_transaction() {
@@ -314,19 +325,19 @@ bool UsbBus::control_now(const std::array<uint8_t, 8>& setup, std::vector<uint8_
   auto tried = [&](auto transaction) {
     while (true) {
       const native_handshake_t handshake = transaction();
-      run_firmware_();
+      note(device_.settle());
       if (handshake == NATIVE_ACK) return true;
       if (handshake == NATIVE_STALL || ++naks > MAX_NAKS_NOW) return false;
     }
   };
   const bool in = (setup[0] & 0x80) != 0;
   const uint16_t length = setup_length(setup);
-  if (!tried([&] { return native_usb_setup(setup.data()); })) return false;
+  if (!tried([&] { return device_.usb_setup(setup.data()); })) return false;
   uint8_t packet[PACKET_BYTES];
   uint16_t got = 0;
   auto receive = [&] {
     got = 0;
-    return native_usb_in(0, packet, sizeof packet, &got);
+    return device_.usb_in(0, packet, sizeof packet, &got);
   };
   if (in) data.clear();
   size_t done = 0;
@@ -339,11 +350,11 @@ bool UsbBus::control_now(const std::array<uint8_t, 8>& setup, std::vector<uint8_
       if (got < PACKET_BYTES) break;
     } else {
       const size_t chunk = std::min<size_t>(PACKET_BYTES, length - done);
-      if (!tried([&] { return native_usb_out(0, data.data() + done, static_cast<uint16_t>(chunk)); })) return false;
+      if (!tried([&] { return device_.usb_out(0, data.data() + done, static_cast<uint16_t>(chunk)); })) return false;
       done += chunk;
     }
   }
-  if (in && length != 0) return tried([] { return native_usb_out(0, nullptr, 0); });
+  if (in && length != 0) return tried([this] { return device_.usb_out(0, nullptr, 0); });
   return tried(receive);
 }
 
@@ -385,7 +396,7 @@ void UsbBus::pump_console() {
       if (urb.in) {
         uint8_t packet[PACKET_BYTES];
         uint16_t got = 0;
-        handshake = native_usb_in(urb.endpoint, packet, sizeof packet, &got);
+        handshake = device_.usb_in(urb.endpoint, packet, sizeof packet, &got);
         if (handshake == NATIVE_ACK) {
           const uint32_t taken = std::min<uint32_t>(got, urb.length - urb.actual);
           urb.data.insert(urb.data.end(), packet, packet + taken);
@@ -395,7 +406,7 @@ void UsbBus::pump_console() {
         }
       } else {
         const uint32_t length = std::min(PACKET_BYTES, urb.length - urb.actual);
-        handshake = native_usb_out(urb.endpoint, urb.data.data() + urb.actual, static_cast<uint16_t>(length));
+        handshake = device_.usb_out(urb.endpoint, urb.data.data() + urb.actual, static_cast<uint16_t>(length));
         if (handshake == NATIVE_ACK) {
           urb.actual += length;
           done = urb.actual == urb.length;
@@ -407,7 +418,7 @@ void UsbBus::pump_console() {
       }
       if (handshake != NATIVE_NAK) {
         moved = true;
-        run_firmware_();
+        note(device_.settle());
       }
       if (!done) {
         ++index;

@@ -5,7 +5,7 @@
 // packets; NAKs, which take bus time and are tried again in turn; round robin between pending endpoints; control transfers
 // stage by stage. A transaction starts only if its worst case ends within the frame. The host controller needs no time of
 // its own: a transfer's first token follows its submission, and a URB completes at the end of its last transaction.
-// Not modelled: errors on the wire, data toggles, hubs, suspend.
+// Not modelled: errors on the wire, hubs; data toggles in the emulator alone.
 //
 // Time: the vendor interface's bulk endpoint (number 1) and control transfers take bus time. Everything of the console
 // (other endpoints, class requests) is carried out in no time, so that console traffic never moves time.
@@ -19,6 +19,7 @@
 #include <functional>
 #include <vector>
 
+#include "microcontroller.h"
 #include "units.h"
 
 namespace twin {
@@ -57,12 +58,12 @@ struct UsbCounters {
 class UsbBus {
  public:
   using Completion = std::function<void(const Urb& urb, int32_t status)>;
-  // `run_firmware`: lets the firmware act until it has nothing to do.
-  UsbBus(const HostClock& clock, std::function<void()> run_firmware);
+  UsbBus(const HostClock& clock, Microcontroller& device);
 
   void on_completion(Completion completion) { completion_ = std::move(completion); }
 
-  void reset();  // bus reset: drops everything pending without completing it, and gives the device address 2 again
+  void suspend();  // the cable was pulled: the bus is idle, for as long as the firmware needs to make the board safe
+  void reset();    // bus reset: drops everything pending without completing it, and gives the device address 2 again
   void submit(Urb urb);
   bool unlink(uint32_t sequence);  // false: not pending (any more)
   void complete_all(int32_t status);
@@ -88,6 +89,7 @@ class UsbBus {
 
   std::deque<Urb>& queue(Slot slot) { return queues_[static_cast<size_t>(slot)]; }
   const std::deque<Urb>& queue(Slot slot) const { return queues_[static_cast<size_t>(slot)]; }
+  void note(bool worked);
   void answer();
   void end_transaction();
   void finish(Slot slot, int32_t status);
@@ -96,7 +98,7 @@ class UsbBus {
   static bool takes_time(const Urb& urb);
 
   HostClock clock_;
-  std::function<void()> run_firmware_;
+  Microcontroller& device_;
   Completion completion_;
   std::array<std::deque<Urb>, 3> queues_;
   std::vector<Urb> console_;

@@ -230,6 +230,7 @@ void UsbipServer::unplug() {
     client_->close();
     drop_closed();
   }
+  bus_.suspend();
 }
 
 void UsbipServer::plug() {
