@@ -297,7 +297,7 @@ def core_files() -> list[Path]:
 def build_id() -> int:
     """BRIDGE_BUILD: the first 32 bits of a hash over the firmware's sources (core and ports)."""
     digest = hashlib.sha256()
-    for file in sorted(path for path in FIRMWARE.rglob("*") if path.suffix in (".c", ".h")):
+    for file in sorted(path for path in FIRMWARE.rglob("*") if path.suffix in (".c", ".h", ".pio")):
         digest.update(file.relative_to(FIRMWARE).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
     return int.from_bytes(digest.digest()[:4], "big")
 

@@ -274,6 +274,7 @@ def _open_twin(
 
     try:
         process = twin.TwinProcess(
+            emulation=twin.build_emulation() if profile.microcontroller == "rp2040" else None,
             clock_ppm=profile.clock_ppm if clock_ppm is None else clock_ppm,
             pace=pace,
             trace=trace,

@@ -280,8 +280,9 @@ class BoardChoice:
     def open(self, session: Session) -> Board:
         """The board, open; a twin is built first if need be."""
         log.info("opening board %s", self.name)
-        if self.name == "twin":
-            self._build_twin(session)
+        profile = self.board_profile()
+        if profile.kind == "twin" and not self.name.startswith(("usbip:", "replay:")):
+            self._build_twin(session, emulated=profile.microcontroller == "rp2040")
         with session.progress(f"starting {self.name}"):
             board = open_board(
                 self.name,
@@ -295,7 +296,7 @@ class BoardChoice:
         log.info("board %s, serial %s, is open", board.profile.name, board.serial)
         return board
 
-    def _build_twin(self, session: Session) -> None:
+    def _build_twin(self, session: Session, emulated: bool) -> None:
         """Builds on first use, and says so: it takes a minute or two."""
         from codecrig import twin
 
@@ -311,6 +312,8 @@ class BoardChoice:
                     console.print(escape(text), soft_wrap=True)
 
             twin.build(say, trace=self.trace is not None)
+            if emulated:
+                twin.build_emulation(say)
 
 
 def board_options(function: Command) -> Command:

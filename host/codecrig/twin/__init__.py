@@ -6,17 +6,19 @@ faults, counters). Nothing here speaks the wire format or USB: that is the link'
 
 from __future__ import annotations
 
-from codecrig.twin.builder import BuildError, MissingTool, build
+from codecrig.twin.builder import BuildError, Emulation, MissingTool, build, build_emulation
 from codecrig.twin.control import TwinControl, TwinControlError
 from codecrig.twin.process import CodecSettings, TwinError, TwinProcess
 
 __all__ = [
     "BuildError",
     "CodecSettings",
+    "Emulation",
     "MissingTool",
     "TwinControl",
     "TwinControlError",
     "TwinError",
     "TwinProcess",
     "build",
+    "build_emulation",
 ]

@@ -118,6 +118,54 @@ def build(progress: Progress | None = None, *, trace: bool = False) -> Path:
     return program
 
 
+@dataclass(frozen=True, slots=True)
+class Emulation:
+    """What a twin with an emulated microcontroller runs."""
+
+    program: Path  # the emulator's main.js
+    firmware: Path  # ELF file
+
+
+def build_emulation(progress: Progress | None = None) -> Emulation:
+    """Builds the flashed firmware and installs the emulator, if they are not there yet. Raises BuildError."""
+    say = progress or (lambda _stage: None)
+    root = repository_root()
+    for tool, package in (("node", "nodejs"), ("npm", "npm")):
+        if shutil.which(tool) is None:
+            raise MissingTool(f"the emulated board needs {tool}, which was not found. Fix: apt install {package}")
+    emulator = root / "firmware" / "emulator"
+    cache = root / "build" / "firmware"
+    cache.mkdir(parents=True, exist_ok=True)
+    with _lock(cache / ".lock", say):
+        wanted = (emulator / "package-lock.json").read_bytes()
+        installed = emulator / "node_modules" / ".package-lock.json"
+        if not installed.is_file() or installed.stat().st_mtime < (emulator / "package-lock.json").stat().st_mtime:
+            say("installing the emulator")
+            done = subprocess.run(
+                ["npm", "ci", "--no-audit", "--no-fund", "--silent"],
+                cwd=emulator, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TOOL_TIMEOUT_S,
+            )  # fmt: skip
+            if done.returncode != 0:
+                raise BuildError(f"npm ci failed in {emulator}: {done.stderr.strip() or done.stdout.strip()}")
+            os.utime(installed)
+        firmware = _load_sources_module(root)
+        stamp = cache / "pico-ice" / "stamp"
+        key = hashlib.sha256(wanted + str(firmware.build_id()).encode()).hexdigest()
+        elf = cache / "pico-ice" / "codecrig.elf"
+        if not elf.is_file() or not stamp.is_file() or stamp.read_text() != key:
+            say("building the firmware for the RP2040")
+            done = subprocess.run(
+                [sys.executable, str(root / "firmware" / "build.py"), "pico-ice"],
+                stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TOOL_TIMEOUT_S,
+            )  # fmt: skip
+            if done.returncode == 3 and "not found" in done.stderr:
+                raise MissingTool(done.stderr.strip())
+            if done.returncode != 0:
+                raise BuildError(done.stderr.strip())
+            stamp.write_text(key)
+    return Emulation(emulator / "src" / "main.js", elf)
+
+
 # ---------------------------------------------------------------- tools
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from codecrig.twin.builder import Progress, build
+from codecrig.twin.builder import Emulation, Progress, build
 
 # The program only binds two sockets and lets its firmware enumerate; seconds on a loaded machine.
 START_TIMEOUT_S = 30.0
@@ -46,8 +46,7 @@ class TwinProcess:
     `clock_ppm`: how much faster the board's clock runs than the USB host's. `pace="real"` keeps board time from running
     ahead of the wall clock. `trace`: an FST file to write. `serial`: the board's 64-bit number. Port 0 is any free one.
     `program`: run this one instead of building.
-    `emulator`: the emulator's main.js and the firmware (ELF) that it runs, instead of the firmware compiled for this
-    machine.
+    `emulation`: run the flashed firmware in the emulator (see `build_emulation`), not that for this machine.
     `log`: where the program's messages go; a temporary file if not given, removed on close unless the twin failed.
     """
 
@@ -68,7 +67,7 @@ class TwinProcess:
         guard_seconds: float = 60.0,
         progress: Progress | None = None,
         program: Path | None = None,
-        emulator: tuple[Path, Path] | None = None,
+        emulation: Emulation | None = None,
     ) -> None:
         if program is None:
             program = build(progress, trace=trace is not None)
@@ -89,8 +88,8 @@ class TwinProcess:
         ]  # fmt: skip
         if not codec.connected:
             command.append("--disconnected")
-        if emulator is not None:
-            command += ["--emulator", str(emulator[0]), "--firmware", str(emulator[1])]
+        if emulation is not None:
+            command += ["--emulator", str(emulation.program), "--firmware", str(emulation.firmware)]
         if trace is not None:
             command += ["--trace", str(trace)]
         self._own_log = log is None
