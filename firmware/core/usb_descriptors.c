@@ -1,6 +1,8 @@
 /* USB descriptors: device, configuration, strings, BOS and Microsoft OS 2.0 set. */
 #include "usb_descriptors.h"
 
+#include <string.h>
+
 #include "port.h"
 #include "tusb.h"
 
@@ -118,3 +120,19 @@ const uint8_t usb_ms_os_set[MS_OS_SET_BYTES] = {
     '-', 0, '0', 0, '2', 0, '5', 0, 'E', 0, 'F', 0, '5', 0, '3', 0,
     '0', 0, '1', 0, 'F', 0, '2', 0, '2', 0, '}', 0, 0, 0, 0, 0,
 };
+
+/* ---------------------------------------------------------------- SETUP packets */
+
+#define UNKNOWN_REQUEST 0xFFu
+
+void usb_check_setup(uint8_t to[8], const uint8_t from[8]) {
+  memcpy(to, from, 8);
+  static const uint32_t device_to_host = 1u << TUSB_REQ_GET_STATUS | 1u << TUSB_REQ_GET_DESCRIPTOR |
+                                         1u << TUSB_REQ_GET_CONFIGURATION | 1u << TUSB_REQ_GET_INTERFACE |
+                                         1u << TUSB_REQ_SYNCH_FRAME;
+  const bool standard = (from[0] & 0x60u) == 0;
+  const bool in = (from[0] & 0x80u) != 0;
+  if (standard && (from[1] >= 32u || in != ((device_to_host >> from[1] & 1u) != 0))) {
+    to[1] = UNKNOWN_REQUEST;
+  }
+}

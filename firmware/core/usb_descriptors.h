@@ -33,6 +33,11 @@ enum { INTERFACE_BRIDGE, INTERFACE_CONSOLE, INTERFACE_CONSOLE_DATA, INTERFACE_CO
 #define VENDOR_REQUEST_MS_OS 0x20
 #define MS_OS_DESCRIPTOR_INDEX 7
 
+/* Every port passes a SETUP packet through this before TinyUSB sees it. TinyUSB 0.18 does not look at the direction of standard requests: as an
+ * OUT request with data, GET_DESCRIPTOR would let the host write over the descriptor, GET_STATUS over the stack. Such a packet
+ * becomes one that stalls. */
+void usb_check_setup(uint8_t to[8], const uint8_t from[8]);
+
 /* The Microsoft OS 2.0 descriptor set that binds WinUSB to INTERFACE_BRIDGE. */
 #define MS_OS_SET_BYTES 178
 extern const uint8_t usb_ms_os_set[MS_OS_SET_BYTES];

@@ -66,7 +66,7 @@ typedef struct rig {
   uint32_t selections;  /* chip select fell */
   uint64_t clocked_bytes;
 
-  /* register writes that the FPGA carried out */
+  /* register writes that the FPGA carried out; the last 64 are kept */
   struct {
     uint32_t address;
     uint32_t value;

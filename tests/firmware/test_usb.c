@@ -322,3 +322,26 @@ TEST(usb_identifier) {
   CHECK_EQUAL(host_descriptor(1, 0, device, 18), 18);
   printf("%04X:%04X\n", get_u16(device + 8), get_u16(device + 10));
 }
+
+/* TinyUSB does not look at the direction: GET_DESCRIPTOR as an OUT request would write the host's bytes over the descriptor, GET_STATUS
+ * over a stack frame that is gone. */
+TEST(usb_standard_requests_with_the_wrong_direction_stall) {
+  static const uint8_t gets[5] = {0, 6, 8, 10, 12};
+  static const uint8_t sets[6] = {1, 3, 5, 7, 9, 11};
+  rig_start();
+  uint8_t before[18], after[18], poison[64];
+  memset(poison, 0xEE, sizeof poison);
+  CHECK_EQUAL(host_descriptor(1, 0, before, 18), 18);
+  for (uint8_t recipient = 0; recipient < 3; recipient++) {
+    for (uint32_t i = 0; i < sizeof gets; i++) {
+      CHECK_EQUAL(host_control((control_t){recipient, gets[i], 0x0100, 0, 18}, poison), CONTROL_STALLED);
+      CHECK_EQUAL(host_control((control_t){recipient, gets[i], 0x0200, 0, 64}, poison), CONTROL_STALLED);
+    }
+    for (uint32_t i = 0; i < sizeof sets; i++) {
+      CHECK_EQUAL(host_control((control_t){(uint8_t)(0x80 | recipient), sets[i], 0, 0, 8}, poison), CONTROL_STALLED);
+    }
+  }
+  CHECK_EQUAL(host_descriptor(1, 0, after, 18), 18);
+  CHECK_BYTES(after, before, 18);
+  wire_expect_alive();
+}

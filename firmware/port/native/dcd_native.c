@@ -10,6 +10,7 @@
 #include "device/dcd.h"
 #include "native.h"
 #include "port.h"
+#include "usb_descriptors.h"
 #include "tusb.h"
 
 #define ENDPOINTS 16u
@@ -148,7 +149,9 @@ native_handshake_t native_usb_setup(const uint8_t setup[8]) {
     endpoints[0][direction].stalled = false;
     endpoints[0][direction].armed = false;
   }
-  dcd_event_setup_received(RHPORT, setup, false);
+  uint8_t checked[8];
+  usb_check_setup(checked, setup);
+  dcd_event_setup_received(RHPORT, checked, false);
   return NATIVE_ACK; /* a device may not refuse a SETUP */
 }
 

@@ -1,6 +1,17 @@
-/* TinyUSB's driver of the USB controller, and one thing that it lacks: taking back an IN transfer. The driver is taken in as
- * text because its endpoints are private to it. */
+/* TinyUSB's driver of the USB controller, and two things that it lacks: a look at SETUP packets, and taking back an IN transfer.
+ * The driver is taken in as text because its endpoints are private to it. */
+#include "device/dcd.h"
+#include "usb_descriptors.h"
+
+static inline void checked_setup_received(uint8_t port, uint8_t const *setup, bool in_interrupt) {
+  uint8_t checked[8];
+  usb_check_setup(checked, setup);
+  dcd_event_setup_received(port, checked, in_interrupt);
+}
+
+#define dcd_event_setup_received checked_setup_received
 #include "portable/raspberrypi/rp2040/dcd_rp2040.c"
+#undef dcd_event_setup_received
 
 #include "port.h"
 
