@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import cocotb
@@ -30,31 +31,39 @@ class Bench:
     def __init__(self, dut: Any) -> None:
         self.dut = dut
         self.bus = WordBus(dut, limit_clocks=1)
-        self.now = 0
         self.rx_pulses, self.empty_pulses, self.overflow_pulses = 0, 0, 0
         self.taken = 0
         self.queued = 0
         dut.midi_rx.value = 1
-        dut.now_lo.value = 0
+
+    @property
+    def now(self) -> int:
+        """Board time, with the bits that its low word lacks."""
+        low = int(self.dut.now_lo.value)
+        return self.first + (low - self.first & MASK)
 
     async def start(self, control: int = GATE, now: int = 1000) -> None:
-        self.now = now
+        self.first = now
+        self.dut.now_start.value = now
+        self.dut.now_set.value = 1
         start_clock(self.dut.clk)
-        cocotb.start_soon(self._run())
         await reset(self.dut.clk, self.dut.rst)
+        self.dut.now_set.value = 0
+        for name in ("rx", "empty", "overflow"):
+            cocotb.start_soon(self._count(name))
         self.source = UartSource(self.dut.midi_rx, baud=BAUD)
         self.sink = UartSink(self.dut.midi_tx, baud=BAUD)
         await self.control(control)
 
-    async def _run(self) -> None:
-        dut = self.dut
+    async def _count(self, name: str) -> None:
+        """Each pulse must last one clock, so edges are pulses."""
+        pulse = {"rx": "rx_pulse", "empty": "tx_empty_pulse", "overflow": "rx_overflow_pulse"}[name]
         while True:
-            await RisingEdge(dut.clk)
-            self.now += 1
-            dut.now_lo.value = self.now & MASK
-            self.rx_pulses += str(dut.rx_pulse.value) == "1"
-            self.empty_pulses += str(dut.tx_empty_pulse.value) == "1"
-            self.overflow_pulses += str(dut.rx_overflow_pulse.value) == "1"
+            await RisingEdge(getattr(self.dut, pulse))
+            setattr(self, f"{name}_pulses", getattr(self, f"{name}_pulses") + 1)
+            await RisingEdge(self.dut.clk)
+            await RisingEdge(self.dut.clk)
+            assert getattr(self.dut, pulse).value == 0, f"{pulse} lasts longer than a clock"
 
     async def clocks(self, count: int) -> None:
         await ClockCycles(self.dut.clk, count)
@@ -401,4 +410,5 @@ async def reset_in_flight(dut: Any) -> None:
 
 
 def test_midi_uart() -> None:
-    run_cocotb("midi_uart", ["midi_uart.sv", "level_synchroniser.sv", "ram_1r1w.sv"], __file__)
+    sources = ["midi_uart.sv", "level_synchroniser.sv", "ram_1r1w.sv", Path(__file__).with_name("midi_bench.sv")]
+    run_cocotb("midi_bench", sources, __file__, build_name="midi_uart")
