@@ -296,7 +296,7 @@ def build(module: Module, directory: Path, rtl: Path, suites: Path) -> None:
     access.write_text("\n".join(["`verilator_config", *rules, ""]))
     command = ["verilator", "--cc", "--exe", "--build", "-Mdir", "sim", "--vpi", "--prefix", "Vtop", "-o", "simulator"]
     command += ["--top-module", module.top, "--timescale", "1ns/1ps", "-O3", "--x-initial", "unique"]
-    command += ["--output-split", "0", "-Wno-fatal", "-Wno-lint", "-Wno-style", "-CFLAGS", "-O1"]
+    command += ["--output-split", "0", "--no-assert", "-Wno-fatal", "-Wno-lint", "-Wno-style", "-CFLAGS", "-O1"]
     command += ["-LDFLAGS", f"-Wl,-rpath,{config.libs_dir} -L{config.libs_dir} -lcocotbvpi_verilator"]
     command += [str(config.share_dir / "lib" / "verilator" / "verilator.cpp"), str(access), *map(str, sources)]
     log = directory / "build.log"
