@@ -182,12 +182,13 @@ module load_bench #(
     now <= now + 64'd1;
     frame_counter <= tick_next ? 16'd0 : frame_counter + 16'd1;
     frame_tick <= tick_next;
-    if (tick_next) frame_ticks <= frame_ticks + 32'd1;
+    // As converter_hub does: the new input frame is there one clock behind the tick.
+    if (frame_tick) frame_ticks <= frame_ticks + 32'd1;
     rst_reg <= rst;
     if (rst_reg && !rst) put(RESET, 8'd0, 16'd0, 32'd0, 32'd0);
     if (dac_we) put(OUT, 8'(dac_stream), 16'(dac_channel), frame_ticks, dac_sample);
     if (adc_take) put(TAKE, 8'(dac_stream), 16'd0, frame_ticks, 32'd0);
-    if (frame_tick) put(TICK, 8'd0, 16'd0, frame_ticks, 32'd0);
+    if (frame_tick) put(TICK, 8'd0, 16'd0, frame_ticks + 32'd1, 32'd0);
     if (rst) begin
       now <= 64'd0;
       frame_ticks <= 32'd0;
