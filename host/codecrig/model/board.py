@@ -10,7 +10,7 @@ from fractions import Fraction
 from codecrig.link import registers as regs
 from codecrig.link.registers import Cause, ConverterFormat, ConverterRate, InputSelect, Operation, PatternKind, Status
 
-from .converter import CodecSettings
+from .converter import CodecSettings, Frames
 from .engine import EngineModel
 from .events import BOARD_CAUSE_BITS, STREAM_CAUSE_BITS
 from .midi import MidiModel
@@ -385,6 +385,8 @@ class BoardModel(EngineModel):
         self._words[regs.FPGA_CONVERTER_CONTROL] = value & _CONVERTER_KEPT & ~1 | int(enable) | taken | refused
         if not self.enabled:
             self.frame_clocks = self._rates[ConverterRate(taken >> regs.FPGA_CONVERTER_CONTROL_RATE_LSB & 7)]
+        if enable and not self.enabled:
+            self.spdif.align(self.now_ticks)
         self.set_enabled(enable, self.now_ticks)
         self.mute = bool(value & 2)
         select = value >> regs.FPGA_CONVERTER_CONTROL_INPUT_SELECT_LSB & 3
@@ -438,6 +440,9 @@ class BoardModel(EngineModel):
 
     # ------------------------------------------------------------------ peripherals
 
+    def on_sent(self, frames: Frames) -> None:
+        self.spdif.sends(self.frame_time(1), self.frame_clocks, frames)
+
     def _read_peripheral(self, address: int) -> int:
         if address < regs.SPDIF_BASE or address >= regs.MIDI_RX_RING_BASE:
             return self.midi.read(address, self.now_ticks)
@@ -451,7 +456,7 @@ class BoardModel(EngineModel):
         if address < regs.SPDIF_BASE or address >= regs.MIDI_RX_RING_BASE:
             self.midi.write(address, value, self.now_ticks)
         elif address < regs.I2C_BASE:
-            self.spdif.write(address, value, self.now_ticks)
+            self.spdif.write(address, value, self.now_ticks, self.frame_clocks)
             self.mute_loopback = self.spdif.mutes_loopback
         elif address < regs.TRIGGER_BASE:
             self.i2c.write(address, value, self.now_ticks)

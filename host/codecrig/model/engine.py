@@ -149,9 +149,9 @@ class EngineModel:
         """Board time at which the frame is served in which something happens next; None if no stream runs."""
         if not self.enabled or not any(stream.is_streaming for stream in self.streams):
             return None
-        return self._frame_time(self._calm_frames() + 1) + SERVICE_TICKS
+        return self.frame_time(self._calm_frames() + 1) + SERVICE_TICKS
 
-    def _frame_time(self, ahead: int) -> int:
+    def frame_time(self, ahead: int) -> int:
         """Board time of the frame tick that is `ahead` frames after the last one served."""
         return self._enable_ticks + (self._frames_served + ahead) * self.frame_clocks
 
@@ -227,6 +227,9 @@ class EngineModel:
 
     def on_access(self, write: bool, address: int, length: int, time_ticks: int) -> None:
         """The engine moved bytes; called for each visit while `accesses_watched`. For the bus monitor to override."""
+
+    def on_sent(self, frames: Frames) -> None:
+        """The DAC is given frames, the first at the next tick. For what listens beside it."""
 
     def _start(self, stream: StreamModel, now_ticks: int) -> None:
         """First RUN behind STOP: take over the settings."""
@@ -395,7 +398,7 @@ class EngineModel:
 
     def _serve_frame(self) -> None:
         """Serve the next converter frame."""
-        time = self._frame_time(1)
+        time = self.frame_time(1)
         written = silence(1, self.channels)
         delivered = False
         heard = self._hear(1, self._handed_over)
@@ -463,8 +466,9 @@ class EngineModel:
         sent = silence(frames, self.channels) if self.mute else rendered
         if self.tap is not None:
             if not self.tap:
-                self.tap_first_ticks = self._frame_time(1)
+                self.tap_first_ticks = self.frame_time(1)
             self.tap.append(sent[:, :2])
+        self.on_sent(sent[:, :2])
         listening = [stream for stream in self.streams if stream.is_streaming and stream.capture]
         if not listening or self.input_select is not InputSelect.CONVERTER:
             self.analog.pass_by(sent[:, :2])
@@ -492,7 +496,7 @@ class EngineModel:
 
     def _calm_frames(self) -> int:
         """For how many frames every stream just goes on: nothing ends, starts or is posted."""
-        if not self.bulk or self.accesses_watched or self._frame_time(1) < self.memory_stalled_until_ticks:
+        if not self.bulk or self.accesses_watched or self.frame_time(1) < self.memory_stalled_until_ticks:
             return 0
         if self.fence != (0, FENCE_BLOCKS - 1):
             return 0
@@ -554,7 +558,7 @@ class EngineModel:
 
     def _serve_calm(self, frames: int) -> None:
         """Serve so many calm frames at once."""
-        first_time = self._frame_time(1)
+        first_time = self.frame_time(1)
         written = silence(frames, self.channels)
         delivered = False
         running = [stream for stream in self.streams if stream.is_streaming and not stream.silent]
