@@ -159,8 +159,15 @@ module midi_uart
   logic [9:0] tx_shift_reg;  // start bit, data, stop bit; zeros follow
   logic [31:0] tx_ring_data;
 
-  // Clocks to the time of the record, less 1: bit 31 is 1 once it has come.
-  wire [31:0] tx_left = tx_ring_data + ~now_lo;
+  // Has the time of the record come: bit 31 of the clocks to it, less 1. A function, so that a simulator works it out in WAIT only.
+  function automatic logic tx_due();
+    /* verilator lint_off UNUSEDSIGNAL */
+    logic [31:0] left;
+    /* verilator lint_on UNUSEDSIGNAL */
+    left = tx_ring_data + ~now_lo;
+    tx_due = left[31];
+  endfunction
+
   wire [ 7:0] tx_queued = tx_producer_reg - tx_consumer_reg;
   wire        tx_pending = tx_queued != 8'd0;
   // Not in the clock of a write to CONTROL: what it holds or flushes must not begin beside it.
@@ -199,7 +206,7 @@ module midi_uart
     else
       case (tx_state_reg)
         FETCH: tx_state_reg <= WAIT;
-        WAIT: if (tx_left[31]) tx_state_reg <= SECOND;
+        WAIT: if (tx_due()) tx_state_reg <= SECOND;
         SECOND: tx_state_reg <= LOAD;
         default: begin
           tx_state_reg <= SEND;
@@ -232,7 +239,7 @@ module midi_uart
     end
   end
 
-  wire unused = &{1'b0, bus_adr[15:12], rx_level[6:0], tx_left[30:0]};
+  wire unused = &{1'b0, bus_adr[15:12], rx_level[6:0]};
 
 endmodule
 
