@@ -651,3 +651,47 @@ def test_times_of_starts(board: Board, reference: Board) -> None:
         return {}
 
     compare(board, reference, script)
+
+
+def test_formats_and_rates_of_the_converter(board: Board, reference: Board) -> None:
+    """Taken while the converter stands, refused otherwise; the streams run at every rate, bit by bit the same."""
+    rate_lsb, format_lsb = regs.FPGA_CONVERTER_CONTROL_RATE_LSB, regs.FPGA_CONVERTER_CONTROL_FORMAT_LSB
+    loopback = InputSelect.LOOPBACK << regs.FPGA_CONVERTER_CONTROL_INPUT_SELECT_LSB
+
+    def script(rig: Rig) -> Outcome:
+        def write(value: int) -> tuple[int, int]:
+            rig.board.write_register(regs.FPGA_CONVERTER_CONTROL, value)
+            word, _, clocks = rig.board.read_registers(regs.FPGA_CONVERTER_CONTROL, 3)
+            return word, clocks
+
+        outcome: Outcome = {}
+        source = rig.fill(RENDER, seed=11)
+        for rate in range(8):
+            for sample_format in (0, 1, 3):
+                wanted = rate << rate_lsb | sample_format << format_lsb | loopback
+                taken = write(wanted)
+                outcome[f"{rate} {sample_format}"] = taken
+                word, clocks = taken
+                if word >> regs.FPGA_CONVERTER_CONTROL_REFUSED_LSB & 1:
+                    outcome[f"{rate} {sample_format} start"] = write(wanted | 1)
+                    continue
+                rig.fill(CAPTURE)
+                rig.set_up(RENDER, [Piece(BUFFER_BASES[RENDER], 600, END_OF_STREAM)], container=3)
+                rig.set_up(CAPTURE, [Piece(BUFFER_BASES[CAPTURE], 720, END_OF_STREAM)], container=3)
+                rig.state(StreamState.RUN, CAPTURE, RENDER)
+                assert write(wanted | 1) == (word | 1, clocks)
+                outcome[f"{rate} {sample_format} in RUN"] = write((wanted ^ 1 << format_lsb) | 1)
+                start = rig.board.snapshot(CAPTURE)
+                rig.board.sleep(140 * clocks / float(rig.board.profile.clock_rate))
+                taken_last = rig.board.snapshot(CAPTURE)
+                ticks = taken_last.frame_ticks - start.frame_ticks
+                assert abs(ticks - (taken_last.time_ticks - start.time_ticks) / clocks) < 1
+                assert taken_last.ended and rig.board.snapshot(RENDER).ended
+                captured = rig.board.read_memory(BUFFER_BASES[CAPTURE], 726)
+                assert captured == bytes(6) + source[:600] + bytes(114) + bytes([GUARD]) * 6
+                rig.state(StreamState.STOP, CAPTURE, RENDER)
+                write(wanted)
+        write(loopback)
+        return outcome
+
+    compare(board, reference, script)
