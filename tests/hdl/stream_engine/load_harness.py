@@ -51,8 +51,8 @@ LAST_RING = MEMORY_BYTES - 16
 REMOVED_FLAG, LAST_FLAG, END_FLAG = 0x10, 2, 8
 UNUSED, DROPPED, REFUSED_RANGE = 0, 1, 2
 BUS_ERROR = 6
-VISIT_BYTES = 35
-"""Most bytes that a visit of the engine moves: INTERVAL events are as coarse."""
+VISIT_BYTES = 64
+"""A visit of the engine moves less, or two INTERVAL events would fall into one: they are as coarse."""
 
 # Commands of load_bench.
 (WRITE, READ, AWAIT_STATE, SNAP, REVOKE_COMMAND, STORE, WAIT, PHASE, LOAD, DUMP, NOTE) = range(11)

@@ -78,6 +78,7 @@ class Coverage:
         self.combinations = list(product(FORMATS, DIRECTIONS, KINDS, range(4)))
         self.states: Counter[tuple[Combination, str]] = Counter()
         self.channels: Counter[tuple[str, str, int]] = Counter()
+        self.parts = 0
 
     def missing_edges(self, combination: Combination) -> set[str]:
         return {edge for edge in EDGES if not self.states[combination, edge]}
@@ -108,7 +109,7 @@ class Coverage:
             lines.append(f"{f'{name}, {direction}':28}" + "".join(f"{count:>14}" for count in hits))
         return "\n".join(lines)
 
-    def write(self, parts: int, seed: int) -> None:
+    def write(self, seed: int) -> None:
         missing = self.missing()
         bins = len(self.combinations) * len(EDGES) + len(FORMATS) * len(DIRECTIONS) * 8
         RESULTS.parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +117,7 @@ class Coverage:
             json.dumps(
                 {
                     "seed": seed,
-                    "parts": parts,
+                    "parts": self.parts,
                     "bins": bins,
                     "hit": bins - len(missing),
                     "missing": missing,
@@ -378,11 +379,19 @@ def with_flag(descriptor: Descriptor, flag: int) -> Descriptor:
 @cocotb.test()
 async def random_parts(dut: Any) -> None:
     """Every format, direction, kind, alignment and edge of a stream's states, in random company."""
+    coverage = await live(dut, int(os.environ.get("ENGINE_PARTS", "160")), MOST_ROUNDS)
+    coverage.write(int(cocotb.RANDOM_SEED))
+    missing = coverage.missing()
+    dut._log.info("coverage:\n%s", coverage.table())
+    assert not missing, f"{len(missing)} bins not hit, {RESULTS} has all: {', '.join(missing[:20])}"
+
+
+async def live(dut: Any, wanted: int, most_rounds: int) -> Coverage:
+    """Rounds of parts until there were so many and all bins are hit, or so many rounds."""
     bench = LoadBench(dut, random.Random(cocotb.RANDOM_SEED))
     coverage = Coverage()
-    wanted = int(os.environ.get("ENGINE_PARTS", "160"))
     done = refused = clocks = rounds = 0
-    while done < wanted or (coverage.missing() and rounds < MOST_ROUNDS):
+    while done < wanted or (coverage.missing() and rounds < most_rounds):
         todo = [
             at for at in coverage.combinations if done < wanted or coverage.missing_edges(at)
         ] or coverage.combinations
@@ -410,8 +419,6 @@ async def random_parts(dut: Any) -> None:
         refused += lives.refused
         clocks += bench.now()
         rounds += 1
-    missing = coverage.missing()
-    coverage.write(done, int(cocotb.RANDOM_SEED))
+    coverage.parts = done
     dut._log.info("%d parts in %d rounds, %d clocks, %d refused as too much", done, rounds, clocks, refused)
-    dut._log.info("coverage:\n%s", coverage.table())
-    assert not missing, f"{len(missing)} bins not hit, {RESULTS} has all: {', '.join(missing[:20])}"
+    return coverage
