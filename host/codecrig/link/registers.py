@@ -103,7 +103,7 @@ class InputSelect(IntEnum):
     CONVERTER = 0
     """The ADC data pin."""
     LOOPBACK = 1
-    """Digital loopback: the frame handed to the DAC one frame earlier."""
+    """Digital loopback: the frame handed to the DAC one frame earlier, with the channels that the format has."""
     PATTERN = 2
     """The pattern source."""
 
