@@ -7,7 +7,7 @@ physical bench those that its profile lists and that somebody has written a driv
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -136,7 +136,7 @@ class Bench:
         raise self._missing("midi")
 
     def midi_send(self, data: bytes, ticks: int = 0) -> None:
-        """Send bytes to the MIDI input: the first at board time `ticks`, or now if that is past, the others behind it."""
+        """Send bytes to the MIDI input: the first at board time `ticks`, or now if that is past, the others follow."""
         raise self._missing("midi")
 
     def midi_loop(self, connected: bool) -> None:
