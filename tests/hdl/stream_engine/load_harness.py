@@ -526,6 +526,10 @@ class LoadBench:
     def now(self) -> int:
         return self.dut.now.value.to_unsigned()
 
+    def ticks(self) -> int:
+        """Ticks since reset."""
+        return int(self.dut.frame_ticks.value.to_unsigned())
+
     async def write(self, stream: int, offset: int, data: int) -> None:
         await self.command(WRITE, (registers.STREAM_BASE + stream * registers.STREAM_STRIDE + offset) & 0xFFFF, data)
 

@@ -677,3 +677,7 @@ def test_random_parts() -> None:
 
 def test_abuse() -> None:
     run_load_bench("abuse.py")
+
+
+def test_as_the_model() -> None:
+    run_load_bench("reference.py")
