@@ -25,7 +25,9 @@ from harness import (
     LIVE_DESCRIPTORS,
     OVERRUN,
     OVERRUNS,
+    RING_BASE,
     RING_PRODUCER,
+    RING_SIZE,
     STATUS,
     STOP,
     TOO_MUCH,
@@ -261,7 +263,8 @@ class Lives:
             elif action == "revoke":
                 await self.revoke(part)
             elif action == "format":
-                await bench.write(stream, CONFIG, source.getrandbits(9))
+                part.settings_written += 1
+                await bench.write(stream, source.choice((CONFIG, RING_BASE, RING_SIZE)), source.getrandbits(9))
         if any(descriptor.flags & END_FLAG for descriptor in part.setup.ring):
             await self.reach_the_end(part)
         elif self.scarce or "MISS" in missing or source.random() < 0.1:
