@@ -55,7 +55,7 @@ class MutationError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A module of hdl/rtl, and the suite that watches it: tests/hdl/<suite>/test_<suite>.py."""
+    """A module of hdl/rtl, and the suite that watches it: tests/hdl/<suite>/test_<suite>.py, or `test_module`."""
 
     name: str
     pool: int  # number of mutants
@@ -64,6 +64,7 @@ class Module:
     bench: str = ""  # top of the simulation in the suite's folder, if not the module itself
     beside: tuple[str, ...] = ()  # files of hdl/rtl that the bench needs, not mutated
     suite: str = ""  # default: the name
+    test_module: str = ""  # in the suite's folder; default: test_<suite>
     without: tuple[str, ...] = ()  # tests that set or see more than ports; a netlist has no other names
 
     @property
@@ -105,8 +106,10 @@ MODULES = (
         "stream_engine",
         120,
         parts=("ram_1r1w.sv",),
-        parameters={"STREAMS": 4, "MAX_CHANNELS": 2},
+        parameters={"STREAMS": 8, "MAX_CHANNELS": 8, "TEST_EN": 1},
         bench="engine_bench",
+        test_module="port_suite",
+        without=("carries_into_high_words",),
     ),
 )
 
@@ -326,7 +329,7 @@ def run(
     task, lines = run_directory / "task.json", run_directory / "lines"
     lines.touch()
     content = {
-        "suite": f"test_{module.suite_name}",
+        "suite": module.test_module or f"test_{module.suite_name}",
         "without": module.without,
         "numbers": list(numbers),
         "folder": str(run_directory),
