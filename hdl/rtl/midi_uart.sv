@@ -49,7 +49,7 @@ module midi_uart
     if (BIT_CLOCKS < 16 || BIT_CLOCKS > 512) $fatal(1, "midi_uart: BIT_CLOCKS is %0d, must be 16 to 512", BIT_CLOCKS);
 
   logic gate_reg, hold_reg, loopback_reg, stall_reg, dead_reg;
-  logic [7:0] rx_producer_reg, rx_consumer_reg, tx_producer_reg, tx_consumer_reg;
+  logic [7:0] rx_producer_reg, rx_consumer_not_reg, tx_producer_not_reg, tx_consumer_reg;  // inverted as differences need them
   logic [7:0] dropped_reg;
   logic framing_reg;
 
@@ -71,7 +71,7 @@ module midi_uart
     dropped_reg, 2'd0, tx_refused, framing_reg, rx_line, rx_active, tx_active, !dead_reg, 11'd0,
     dead_reg, stall_reg, loopback_reg, hold_reg, gate_reg
   };
-  wire [31:0] counts_word = {tx_consumer_reg, tx_producer_reg, rx_consumer_reg, rx_producer_reg};
+  wire [31:0] counts_word = {tx_consumer_reg, ~tx_producer_not_reg, ~rx_consumer_not_reg, rx_producer_reg};
   wire control_shown = in_registers && bus_adr[7:2] == MIDI_CONTROL[7:2];
   wire counts_shown = in_registers && bus_adr[7:2] == MIDI_COUNTS[7:2];
 
@@ -96,7 +96,7 @@ module midi_uart
   wire       rx_starts = !rx_active && !rx_line;
   wire       rx_gate = gate_reg && !dead_reg && !clears;
   wire       rx_ends = rx_state_reg == RX_STOP && rx_keep_reg && rx_gate && rx_sample;
-  wire [7:0] rx_level = rx_producer_reg - rx_consumer_reg;
+  wire [7:0] rx_level = rx_producer_reg + rx_consumer_not_reg + 8'd1;
   wire       rx_full = rx_level[7];
   wire       rx_stores = rx_ends && rx_line && !rx_full;
 
@@ -168,14 +168,14 @@ module midi_uart
     tx_due = left[31];
   endfunction
 
-  wire [ 7:0] tx_queued = tx_producer_reg - tx_consumer_reg;
-  wire        tx_pending = tx_queued != 8'd0;
+  wire [ 7:0] tx_free = tx_consumer_reg + tx_producer_not_reg + 8'd1;  // 256 less what is queued; 0: nothing is
+  wire        tx_pending = tx_free != 8'd0;
   // Not in the clock of a write to CONTROL: what it holds or flushes must not begin beside it.
   wire        tx_may = tx_pending && !tx_refused && !hold_reg && !stall_reg && !dead_reg && !write_control;
   wire        tx_bit_ends = tx_timer_reg == BIT_END;
   wire        tx_ends = tx_active && tx_bit_ends && tx_shift_reg[9:1] == 9'd0;
 
-  assign tx_refused = tx_queued > 8'd128;
+  assign tx_refused = tx_pending && !tx_free[7];  // more than 128
   assign tx_level = tx_shift_reg[0];
   assign tx_active = tx_state_reg == SEND;
   assign midi_tx = tx_level || loopback_reg;
@@ -227,15 +227,15 @@ module midi_uart
     bus_ack <= bus_stb && !bus_ack && !rst;
 
     if (write_control) {dead_reg, stall_reg, loopback_reg, hold_reg, gate_reg} <= bus_wdata[4:0];
-    if (write_register && bus_adr[7:2] == MIDI_RX_CONSUMER[7:2]) rx_consumer_reg <= bus_wdata[7:0];
-    if (clears) rx_consumer_reg <= rx_producer_reg;
-    if (write_register && bus_adr[7:2] == MIDI_TX_PRODUCER[7:2]) tx_producer_reg <= bus_wdata[7:0];
-    if (flushes) tx_producer_reg <= tx_consumer_reg;
+    if (write_register && bus_adr[7:2] == MIDI_RX_CONSUMER[7:2]) rx_consumer_not_reg <= ~bus_wdata[7:0];
+    if (clears) rx_consumer_not_reg <= ~rx_producer_reg;
+    if (write_register && bus_adr[7:2] == MIDI_TX_PRODUCER[7:2]) tx_producer_not_reg <= ~bus_wdata[7:0];
+    if (flushes) tx_producer_not_reg <= ~tx_consumer_reg;
 
     if (rst) begin
       {dead_reg, stall_reg, loopback_reg, hold_reg, gate_reg} <= 5'd0;
-      rx_consumer_reg <= 8'd0;
-      tx_producer_reg <= 8'd0;
+      rx_consumer_not_reg <= '1;
+      tx_producer_not_reg <= '1;
     end
   end
 
