@@ -385,6 +385,8 @@ class BoardModel(EngineModel):
         self._words[regs.FPGA_CONVERTER_CONTROL] = value & _CONVERTER_KEPT & ~1 | int(enable) | taken | refused
         if not self.enabled:
             self.frame_clocks = self._rates[ConverterRate(taken >> regs.FPGA_CONVERTER_CONTROL_RATE_LSB & 7)]
+        is_tdm = taken >> regs.FPGA_CONVERTER_CONTROL_FORMAT_LSB & 3 == ConverterFormat.TDM
+        self.looped_channels = self.channels if is_tdm else min(self.channels, 2)
         if enable and not self.enabled:
             self.spdif.align(self.now_ticks)
         self.set_enabled(enable, self.now_ticks)

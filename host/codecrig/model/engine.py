@@ -80,6 +80,8 @@ class EngineModel:
         self.events = EventRingModel(streams)
         self.max_channels = max_channels
         self.channels = channels
+        self.looped_channels = min(channels, 2)
+        """Channels that the format at the pins has; the digital loopback goes through the serializer."""
         self.frame_clocks = frame_clocks
         self.bulk = bulk
         self.analog = AnalogPath(codec)
@@ -475,15 +477,17 @@ class EngineModel:
         if not listening:
             return sent
         if self.input_select is InputSelect.LOOPBACK:
-            return silence(frames, self.channels) if self.mute_loopback else sent
+            if self.mute_loopback:
+                return silence(frames, self.channels)
+            return sent if self.looped_channels == self.channels else self._widen(sent[:, : self.looped_channels])
         if self.input_select is InputSelect.CONVERTER:
             return self._widen(self.analog.hear(sent[:, :2]))
         taken = any(self._room(stream) and not stream.ended for stream in listening)
         return self._widen(self.pattern.take(frames) if taken else silence(frames))
 
-    def _widen(self, stereo: Frames) -> Frames:
-        """Two channels as those of the converter; the others are silent."""
-        return stereo if self.channels == 2 else self._for_stream(stereo, self.channels)
+    def _widen(self, heard: Frames) -> Frames:
+        """These channels and silence on the others that the converter has."""
+        return heard if heard.shape[1] == self.channels else self._for_stream(heard, self.channels)
 
     @staticmethod
     def _for_stream(heard: Frames, channels: int) -> Frames:

@@ -600,17 +600,20 @@ def test_format_and_rate_are_taken_in_silence_only() -> None:
     assert rig.snapshot(CAPTURE)["frames_lo"] == 10
 
 
-def test_samples_beyond_the_converters_channels_are_dropped_and_silent() -> None:
+@pytest.mark.parametrize(("sample_format", "channels"), [(0, 2), (1, 2), (2, 4)])
+def test_samples_beyond_the_formats_channels_are_dropped_and_silent(sample_format: int, channels: int) -> None:
     rig = Rig(max_channels=8, channels=4)
     played = np.frombuffer(rig.fill(0, 16 * 100), dtype="<i2").reshape(-1, 8)
     rig.ring(RENDER, [(0, 1600)], 2, 8)
     rig.ring(CAPTURE, [(0x8000, 1600)], 2, 8)
-    rig.converter()
+    loopback = InputSelect.LOOPBACK << regs.FPGA_CONVERTER_CONTROL_INPUT_SELECT_LSB
+    control = 1 | loopback | sample_format << regs.FPGA_CONVERTER_CONTROL_FORMAT_LSB
+    rig.board.write_register(regs.FPGA_CONVERTER_CONTROL, control)
     rig.state(CAPTURE, StreamState.RUN)
     rig.state(RENDER, StreamState.RUN)
     rig.frames(90)
     heard = rig.board.memory[0x8000 : 0x8000 + 16 * 80].view("<i2").reshape(-1, 8)
-    assert np.array_equal(heard[1:, :4], played[:79, :4]) and not heard[:, 4:].any()
+    assert np.array_equal(heard[1:, :channels], played[:79, :channels]) and not heard[:, channels:].any()
 
 
 def test_a_ring_of_removed_descriptors_starves_and_the_neighbour_is_served() -> None:
