@@ -91,7 +91,7 @@ MODULES = (
     Module("audio_memory", 30),
     Module("address_fence", 40),
     Module("bus_monitor", 60),
-    Module("i2s_master", 40),
+    Module("i2s_master", 40, parameters={"CHANNELS": 8}),
     Module("pattern", 50),
     Module("converter_hub", 50),
     Module("core_registers", 60, parameters={"STREAMS": 3, "BUILD": 0xB16B00B5}),
