@@ -7,7 +7,7 @@ from typing import Any
 import cocotb
 import pytest
 from bench import registers, reset, run_cocotb, start_clock
-from cocotb.triggers import FallingEdge
+from cocotb.triggers import ClockCycles, FallingEdge
 
 InputSelect = registers.InputSelect
 MASK = 0xFFFFFF
@@ -265,6 +265,22 @@ async def counts_ticks(dut: Any) -> None:
     assert int(dut.frame_ticks.value) == 0
     assert hub.outgoing() == hub.silence() and not dut.frame_written.value
     assert await hub.heard() == (0,) * 8
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def counts_many_ticks(dut: Any) -> None:
+    """A tick in each clock, and clocks without: the low 17 bits of the count."""
+    hub = Hub(dut)
+    await hub.start()
+    count = 0
+    for ticks in (1, 3, 60, 64, 999, 9000, 70_000):
+        dut.frame_tick.value = 1
+        await ClockCycles(dut.clk, ticks, FallingEdge)
+        dut.frame_tick.value = 0
+        count += ticks
+        for _ in range(3):
+            await FallingEdge(dut.clk)
+            assert int(dut.frame_ticks.value) == count
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
