@@ -241,6 +241,22 @@ async def pulses_close_together(dut: Any) -> None:
 
 
 @cocotb.test()
+async def causes_close_together(dut: Any) -> None:
+    """Two causes of the board a few clocks apart, each behind each: both are seen."""
+    bench = RingBench(dut)
+    await bench.start()
+    for first, first_cause in PULSES.items():
+        for second, second_cause in PULSES.items():
+            for clocks in range(5):
+                await bench.clear(BOARD, ALL)
+                task = cocotb.start_soon(delayed(dut, clocks, bench.pulse(second)))
+                await bench.pulse(first)
+                await task
+                await ClockCycles(dut.clk, 12)
+                assert await bench.causes(BOARD) == 1 << (first_cause & 7) | 1 << (second_cause & 7), (first, second)
+
+
+@cocotb.test()
 async def sticky_without_enable(dut: Any) -> None:
     """A cause that is not enabled becomes sticky and posts nothing; write one clears that bit and no other."""
     bench = RingBench(dut)
