@@ -66,7 +66,7 @@ class Cause(IntEnum):
     MONITOR = 19
     """Board: first access that a bus monitor range counts. data0 = monitor index, data1 = address."""
     TRIGGER = 20
-    """Board: trigger input rose."""
+    """Board: the chosen edge of the trigger input came, see TRIGGER.CONTROL; the rising one unless told otherwise."""
     MIDI_RECEIVED = 21
     """Board: a MIDI byte was received and kept."""
     MIDI_SENT = 22
