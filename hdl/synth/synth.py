@@ -42,19 +42,9 @@ RECORD_COMMAND = "run `make synth` and commit hdl/synth/figures.json with docs/f
 
 # Logic is made small without regard to delay (ABC: map, improve, take apart, again), then mapped with regard to it.
 _ROUND = "strash;dch,-f;if,-a;mfs2,-a,-e;lutpack,-S,1"
-_SMALL = ";".join(
-    [
-        "strash;&get,-n;&fraig,-x;&put;scorr;dc2;dc2",
-        _ROUND,
-        "&get,-m;&mfs;&put",
-        _ROUND,
-        "strash;&get,-n;&syn3;&syn4;&put",
-        *[_ROUND] * 5,
-    ]
-)
-_MAP = ";".join(
-    ["&scorr;&sweep;&dc2;&dc2", *["&dch,-f,-r;&if,{W},{D},{R};&mfs;&st"] * 5, "&dch,-f,-r;&ps;&if,{W},{D},{R};&mfs"]
-)
+_SMALL = ";".join(["strash;&get,-n;&fraig,-x;&put;scorr;dc2;dc2", *[_ROUND] * 3])
+_MAP_ROUND = "&dch,-f,-r;&if,{W},{D},{R};&mfs"
+_MAP = f"&scorr;&sweep;&dc2;&dc2;{_MAP_ROUND};&st;{_MAP_ROUND};&st;&dch,-f,-r;&ps;&if,{{W}},{{D}},{{R}};&mfs"
 
 
 class SynthesisError(Exception):
