@@ -5,18 +5,21 @@ as MODULES says, always with the same seed: the pool. All of them go into one ne
 builds it once; serve.py runs the module's own cocotb suite against each, until its first failure. A mutant that
 exceeds its limits counts as killed and is marked as hung.
 
-`--draw 60 --seed N` takes 60 mutants of the pool, from a few modules that N chooses: what CI does. Since each mutant
-of the pool has been judged, a draw finds a survivor only where the RTL or a suite has changed.
+A whole pool without a survivor that is not explained is noted in judged.json, with a digest of the RTL, and in
+docs/verification.md. `--draw 60 --seed N` takes 60 mutants from the pools of a few such modules that N chooses: what CI
+does. Its verdict does not depend on luck, since all of them have been judged; it fails if a suite has become weaker.
+Modules that have changed since (another pool) are named and wait for the whole run.
 
 Survivors are printed with their place in the source; `--module NAME --mutant NUMBER` shows what each test makes of
 one. equivalent.toml beside this file explains survivors. Those that no test can kill leave the score; yosys proves
 some of them by itself.
-Results: build/mutate/<module>/results.json. A whole run writes docs/verification.md.
+Results: build/mutate/<module>/results.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import random
@@ -40,6 +43,7 @@ SUITES = REPOSITORY / "tests" / "hdl"
 BUILD = REPOSITORY / "build" / "mutate"
 REPORT = REPOSITORY / "docs" / "verification.md"
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
+JUDGED = Path(__file__).with_name("judged.json")
 PACKAGE = "codecrig_pkg.sv"
 SUITE_LIMIT_S = 10.0  # CPU time of a suite without a mutant
 LEAST_PERCENT = 92.0
@@ -290,14 +294,14 @@ def make_netlist(module: Module, directory: Path, mutants: Sequence[Mutant]) -> 
 def proves_equivalent(module: Module, directory: Path, mutant: Mutant) -> bool:
     """True if yosys proves that from equal registers both versions go to equal registers and outputs."""
     command = re.sub(r"-ctrl \S+ \d+ \d+ ", "", mutant.command)
-    script = (
-        f"async2sync\ncopy {module.name} gold\n{command}\nequiv_make gold {module.name} equiv\nhierarchy -top equiv\n"
+    script = f"async2sync\nmemory_map -rom-only\ncopy {module.name} gold\n{command}\n"
+    script += (
+        f"equiv_make gold {module.name} equiv\nhierarchy -top equiv\nopt_clean\nequiv_simple -seq 1\nequiv_status\n"
     )
-    script += "opt_clean\nequiv_simple -seq 1\nequiv_status\n"
     try:
         _yosys(directory, _read(module) + script, "equivalent", PROOF_LIMIT_S)
-    except subprocess.TimeoutExpired:
-        return False
+    except (MutationError, subprocess.TimeoutExpired):
+        return False  # yosys gives up on a mutant inside a memory
     return "Equivalence successfully proven!" in (directory / "equivalent.log").read_text()
 
 
@@ -507,7 +511,7 @@ def prepare(module: Module, mutants: Sequence[Mutant], directory: Path, rtl: Pat
     build(module, directory, rtl, suites)
 
 
-def draw(count: int, seed: int, modules: Sequence[Module] = MODULES, share: int = 15) -> dict[str, int]:
+def draw(count: int, seed: int, modules: Sequence[Module], share: int = 15) -> dict[str, int]:
     """How many mutants of which modules: `share` of each of a few, as builds take longer than mutants."""
     chosen: dict[str, int] = {}
     for module in random.Random(seed).sample(list(modules), len(modules)):
@@ -515,6 +519,11 @@ def draw(count: int, seed: int, modules: Sequence[Module] = MODULES, share: int 
         if wanted > 0:
             chosen[module.name] = wanted
     return chosen
+
+
+def unchanged_modules() -> list[Module]:
+    names = changed()
+    return [module for module in MODULES if module.name not in names]
 
 
 def show(module: Module, number: int) -> None:
@@ -536,51 +545,71 @@ def _line(scores: Sequence[Score]) -> str:
     return f"{percent(scores):.1f} % ({counts})"
 
 
-def report(scores: Sequence[Score]) -> str:
+def digest(module: Module) -> str:
+    """Of what decides the pool: the module's own RTL without comments and spaces, parameters, size."""
+    parts = [f"{module.pool} {POOL_SEED} {sorted(module.parameters.items())}"]
+    for name in (f"{module.name}.sv", *module.parts):
+        text = re.sub(r"//[^\n]*|/\*.*?\*/", "", (RTL / name).read_text(), flags=re.DOTALL)
+        parts.append(" ".join(text.split()))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def judged() -> dict[str, dict[str, Any]]:
+    """By module: digest and counts of its last whole run."""
+    return json.loads(JUDGED.read_text()) if JUDGED.exists() else {}
+
+
+def changed() -> list[str]:
+    """Modules that were never judged, or have changed since."""
+    known = judged()
+    return [module.name for module in MODULES if known.get(module.name, {}).get("digest") != digest(module)]
+
+
+def note(score: Score) -> None:
+    """Keep the counts of a whole pool."""
+    module = module_named(score.module)
+    proved = sum(verdict.reason == PROVED for verdict in score.verdicts)
+    counts = {
+        "digest": digest(module),
+        "mutants": len(score.verdicts),
+        "killed": score.count("killed", "hung"),
+        "hole": score.count("hole"),
+        "proved": proved,
+        "explained": score.count("equivalent") - proved,
+    }
+    known = judged() | {score.module: counts}
+    in_order = {module.name: known[module.name] for module in MODULES if module.name in known}
+    JUDGED.write_text(json.dumps(in_order, indent=1) + "\n")
+    REPORT.write_text(report(in_order))
+
+
+def report(known: dict[str, dict[str, Any]]) -> str:
     """docs/verification.md"""
 
-    def row(name: str, some: Sequence[Score]) -> str:
-        verdicts = [verdict for score in some for verdict in score.verdicts]
-        proved = sum(verdict.reason == PROVED for verdict in verdicts)
-        numbers = [sum(score.count(outcome) for score in some) for outcome in ("survived", "hole", "equivalent")]
-        killed = sum(score.count("killed", "hung") for score in some)
-        figures = [len(verdicts), killed, *numbers[:2], proved, numbers[2] - proved]
-        return f"| {name} | {' | '.join(map(str, figures))} | {percent(some):.1f} % |"
+    def row(name: str, some: Sequence[dict[str, Any]]) -> str:
+        keys = ("mutants", "killed", "hole", "proved", "explained")
+        figures = {key: sum(counts[key] for counts in some) for key in keys}
+        percent = 100 * figures["killed"] / max(1, figures["killed"] + figures["hole"])
+        return f"| {name} | {' | '.join(str(figures[key]) for key in keys)} | {percent:.1f} % |"
 
-    rows = [row(f"`{score.module}`", [score]) for score in scores]
+    rows = [row(f"`{name}`", [counts]) for name, counts in known.items()]
     return f"""# Verification: mutants
 
-Written by `make mutate`. Each mutant is one small fault in the RTL: a bit stuck, inverted, or disturbed by another
-one. It is killed when the module's own tests, which see only its ports, fail. Mutants that yosys finds to change
-nothing are not in the table. Score: killed of those that are not equivalent.
+Each mutant is one small fault in the RTL: a bit stuck, inverted, or disturbed by another one. It is killed when the
+module's own tests, which see only its ports, fail. Mutants that yosys finds to change nothing are not in the table.
+Score: killed of those that are not equivalent.
 
-| Module | Mutants | Killed | Not killed | Hole, explained | Equivalent, proved | Equivalent, explained | Score |
-| --- | --- | --- | --- | --- | --- | --- | --- |
+| Module | Mutants | Killed | Holes, explained | Equivalent, proved | Equivalent, explained | Score |
+| --- | --- | --- | --- | --- | --- | --- |
 {chr(10).join(rows)}
-{row("all", scores)}
+{row("all", list(known.values()))}
 
-Holes and equivalents are explained in `hdl/mutate/equivalent.toml`; those called proved are proved by yosys in each
+Holes and equivalents are explained in `hdl/mutate/equivalent.toml`. Those called proved are proved by yosys in each
 run: from equal registers both versions go to equal registers and outputs.
 
-* `python hdl/mutate/mutate.py --module NAME` measures one module; with `--mutant NUMBER` it shows what each test makes
-  of one mutant.
-* `python hdl/mutate/mutate.py --draw 60 --seed N` takes 60 from a few modules, as each CI run does with its own seed.
+Written by `make mutate`, and by `python hdl/mutate/mutate.py --module NAME` for one module; with `--mutant NUMBER` that
+shows what each test makes of one mutant. Each CI run takes 60 mutants by a seed of its own: `--draw 60 --seed N`.
 """
-
-
-def last_scores() -> list[Score]:
-    """Of each module's last whole run."""
-    scores = []
-    for module in MODULES:
-        file = BUILD / module.name / "results.json"
-        if not file.exists():
-            raise MutationError(
-                f"{module.name} has no results of a whole run; run: {sys.argv[0]} --module {module.name}"
-            )
-        content = json.loads(file.read_text())
-        verdicts = [Verdict(**(verdict | {"mutant": Mutant(**verdict["mutant"])})) for verdict in content["verdicts"]]
-        scores.append(Score(content["module"], content["suite_s"], tuple(verdicts)))
-    return scores
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -590,11 +619,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--mutant", type=int, help="show what each test makes of this mutant of one module")
     parser.add_argument("--draw", type=int, help="this many mutants, chosen by the seed")
     parser.add_argument("--seed", type=int, default=1, help="of the draw")
-    parser.add_argument("--report", action="store_true", help="only write docs/verification.md from the last results")
     options = parser.parse_args(arguments)
-    if options.report:
-        REPORT.write_text(report(last_scores()))
-        return 0
     if options.mutant is not None:
         if not options.module or len(options.module) != 1:
             parser.error("--mutant needs one --module")
@@ -603,18 +628,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen: dict[str, int | None] = {name: None for name in options.module or names}
     if options.draw:
         print(f"{options.draw} mutants of seed {options.seed}; again: --draw {options.draw} --seed {options.seed}")
-        chosen = dict(draw(options.draw, options.seed))
+        if names := changed():
+            print(f"not drawn from, as changed since they were judged: {', '.join(names)}")
+        chosen = dict(draw(options.draw, options.seed, unchanged_modules()))
     scores, errors = [], 0
     for module in MODULES:
         if module.name in chosen:
             try:
                 scores.append(measure(module, chosen[module.name], options.seed))
+                if not options.draw and not scores[-1].survivors:
+                    note(scores[-1])
             except MutationError as error:
                 print(error, file=sys.stderr, flush=True)
                 errors += 1
     print(f"total: {_line(scores)}")
-    if len(scores) == len(MODULES) and not options.draw:
-        REPORT.write_text(report(scores))
     survivors = sum(len(score.survivors) for score in scores)
     if survivors:
         print(f"{survivors} survivors: make a test that fails, or explain in {EQUIVALENT.relative_to(REPOSITORY)}")
