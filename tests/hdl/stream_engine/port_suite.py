@@ -18,6 +18,12 @@ from features import (
     times_of_starts,
     too_much,
 )
+from ports import (
+    bad_settings_of_all_streams,
+    budget_to_the_clock,
+    revocation_in_all_streams,
+    settings_of_all_streams,
+)
 from test_stream_engine import (
     capture_holds_nothing_back,
     capture_waits_for_its_ack,
