@@ -102,12 +102,18 @@ async def revocation_in_all_streams(dut: Any) -> None:
         assert [await bench.read(other, LIVE_INDEX) for other in range(STREAMS)] == before
 
 
+def clocks_of(sample_bytes: int, channels: int) -> int:
+    """What a stream takes of each frame."""
+    return 10 + sample_bytes * channels + channels - 1
+
+
 @cocotb.test()
 async def budget_to_the_clock(dut: Any) -> None:
     """Streams are taken on while the sum of their clocks is at most 15/16 of a frame, for frames of any length."""
     bench = EngineBench(dut)
     await bench.start()
-    await bench.load(setups_of_all(bench))
+    setups = setups_of_all(bench)
+    await bench.load(setups)
 
     async def fit(count: int, frame_clocks: int) -> bool:
         """Is the last of so many streams taken on? The others are, at a long frame."""
@@ -121,8 +127,8 @@ async def budget_to_the_clock(dut: Any) -> None:
         await bench.clocks(200)
         return taken
 
-    cost = 0
-    for count in (1, 2, 3, 5, 8):
+    async def least(count: int) -> int:
+        """Clocks for so many streams."""
         low, high = 1, 2047  # refused, taken
         while high - low > 1:
             middle = (low + high) // 2
@@ -130,8 +136,15 @@ async def budget_to_the_clock(dut: Any) -> None:
                 high = middle
             else:
                 low = middle
-        cost = cost or high - high // 16
-        assert low - low // 16 < count * cost <= high - high // 16, f"{count} streams need {high} clocks, one {cost}"
+        assert low - low // 16 < high - high // 16
+        return high - high // 16
+
+    for sample_bytes, channels in ((1, 1), (2, 1), (2, 2), (3, 2), (4, 2), (2, 5), (3, 8), (4, 8)):
+        await bench.write(0, CONFIG, (sample_bytes - 1) << 2 | (channels - 1) << 4)
+        assert await least(1) == clocks_of(sample_bytes, channels), f"{channels} channels of {sample_bytes} bytes"
+    await bench.write(0, CONFIG, setups[0].config)
+    for count in (2, 3, 5, 8):
+        assert await least(count) == count * clocks_of(2, 2), f"{count} streams"
 
 
 @cocotb.test()
