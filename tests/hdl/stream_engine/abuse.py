@@ -93,7 +93,7 @@ def some_lengths(source: random.Random, sample_bytes: int, channels: int) -> lis
 
 @cocotb.test()
 async def all_sixteen_at_once(dut: Any) -> None:
-    """Sixteen streams of random formats, directions, ring kinds and alignments; all that the load sum allows."""
+    """Sixteen streams of random formats, directions, ring kinds and alignments; 7/8 of what the load sum allows."""
     bench = LoadBench(dut, random.Random(cocotb.RANDOM_SEED))
     for _ in range(6):
         await bench.start(latency=1, busy_host=True)
@@ -101,7 +101,7 @@ async def all_sixteen_at_once(dut: Any) -> None:
         for _ in range(300):
             at = bench.source.randrange(16)
             candidate = [*formats[:at], bench.source.choice(ANY_FORMAT), *formats[at + 1 :]]
-            if sum(stream_clocks(*one) for one in candidate) <= FRAME_CLOCKS:
+            if sum(stream_clocks(*one) for one in candidate) <= FRAME_CLOCKS * 7 // 8:
                 formats = candidate
         parts = [
             random_part(bench.source, stream, sizes=(one,), lengths=some_lengths(bench.source, *one))
@@ -109,9 +109,10 @@ async def all_sixteen_at_once(dut: Any) -> None:
         ]
         for part in parts:
             await bench.prepare(part)
-        dut.tick_enable.value = 1
         for part in parts:
             assert not await bench.run(part) & FAULTED, f"{part} was refused"
+        await bench.frames(3)
+        dut.tick_enable.value = 1
         for _ in range(12):
             for part in parts:
                 await feed(bench, part)
@@ -124,24 +125,26 @@ async def all_sixteen_at_once(dut: Any) -> None:
 
 @cocotb.test()
 async def what_is_accepted_is_served(dut: Any) -> None:
-    """Streams of random formats start until no more are accepted: those that run miss nothing, at any alignment."""
+    """Streams of random formats start until no more are accepted: those that run miss nothing, in aligned rings."""
     bench = LoadBench(dut, random.Random(cocotb.RANDOM_SEED))
     for number in range(12):
         await bench.start(latency=1, busy_host=True)
-        dut.tick_enable.value = 1
         largest = (4, 8, 16, 32)[number % 4]
         sizes = tuple(one for one in ANY_FORMAT if one[0] * one[1] <= largest)
         refused = 0
         for stream in range(16):
             one = bench.source.choice(sizes)
-            part = random_part(
-                bench.source, stream, sizes=(one,), lengths=some_lengths(bench.source, *one), queue=False
-            )
+            lengths = [-(-length // 4) * 4 for length in some_lengths(bench.source, *one)]
+            ring = make_ring(bench.source, stream, lengths, 0, aligned=True)
+            setup = StreamSetup(stream, bench.source.random() < 0.5, *one, ring_base(stream), ring)
+            part = Part(setup, f"{8 * one[0]} bit")
             await bench.prepare(part)
             if await bench.run(part) & FAULTED:
                 refused += 1
                 assert await bench.reach(stream, STOP) == STOP
         assert refused > 0 or largest < 16
+        await bench.frames(3)
+        dut.tick_enable.value = 1
         await bench.frames(80)
         dut.busy_host.value = 0
         _, outcomes = await bench.finish(misses=False)

@@ -588,6 +588,7 @@ class LoadBench:
         assert status != 0xFFFF_FFFF, f"{part}: REVOKE is not answered"
         time = self.now()
         part.answers.append((first, last, status, await self.read(part.stream, REVOKE_LEFT), time))
+        await self.sleep(0.25)  # the event shows the register: another REVOKE must not overtake it
         return status
 
     async def traces(self) -> list[Trace]:

@@ -382,7 +382,7 @@ def with_flag(descriptor: Descriptor, flag: int) -> Descriptor:
 @cocotb.test()
 async def random_parts(dut: Any) -> None:
     """Every format, direction, kind, alignment and edge of a stream's states, in random company."""
-    coverage = await live(dut, int(os.environ.get("ENGINE_PARTS", "160")), MOST_ROUNDS)
+    coverage = await live(dut, int(os.environ.get("ENGINE_PARTS", "80")), MOST_ROUNDS)
     coverage.write(int(cocotb.RANDOM_SEED))
     missing = coverage.missing()
     dut._log.info("coverage:\n%s", coverage.table())
