@@ -554,8 +554,8 @@ def test_mistakes_are_refused_and_harm_nobody_else(board: Board, reference: Boar
     compare(board, reference, script)
 
 
-def test_settings_written_in_run_are_not_looked_at(board: Board, reference: Board) -> None:
-    """A format change in RUN changes nothing until STOP."""
+def test_settings_written_in_run_are_refused(board: Board, reference: Board) -> None:
+    """A change of format or ring in RUN changes nothing until STOP, and an event says so."""
 
     def script(rig: Rig) -> Outcome:
         rig.fill(CAPTURE)
@@ -564,12 +564,21 @@ def test_settings_written_in_run_are_not_looked_at(board: Board, reference: Boar
         rig.board.write_register(regs.FPGA_PATTERN_CONTROL, 1 << regs.FPGA_PATTERN_CONTROL_RESTART_LSB)
         rig.state(StreamState.RUN, CAPTURE)
         rig.frames(2)
-        rig.write(CAPTURE, regs.STREAM_CONFIG, 1 | 3 << 2)
+        for offset, value in (
+            (regs.STREAM_CONFIG, 1 | 3 << 2),
+            (regs.STREAM_RING_BASE, 0x100),
+            (regs.STREAM_RING_SIZE, 200),
+        ):
+            rig.write(CAPTURE, offset, value)
+            rig.board.snapshot(CAPTURE)
         rig.converter(InputSelect.PATTERN)
         rig.frames(130)
         captured = rig.board.read_memory(BUFFER_BASES[CAPTURE], 600)
         assert captured == encode_samples(PatternSequence(PatternKind.RAMP, 1).take(100), 3).tobytes()
-        return {"counts": rig.counts(CAPTURE), "memory": captured}
+        facts = rig.facts(CAPTURE)
+        assert facts[:3] == [(Cause.REFUSED, 0, FaultReason.SETTINGS, 0, 0)] * 3
+        assert [fact[0] for fact in facts[3:]] == [Cause.END_OF_STREAM]
+        return {"counts": rig.counts(CAPTURE), "memory": captured, "events": facts}
 
     compare(board, reference, script)
 

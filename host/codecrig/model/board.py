@@ -404,6 +404,8 @@ class BoardModel(EngineModel):
 
     def _write_stream(self, number: int, offset: int, value: int) -> None:
         stream = self.streams[number]
+        if offset in (regs.STREAM_CONFIG, regs.STREAM_RING_BASE, regs.STREAM_RING_SIZE):
+            stream.settings_written = True
         match offset:
             case regs.STREAM_CONTROL:
                 self.set_state(number, value & 3, self.now_ticks)
@@ -435,8 +437,6 @@ class BoardModel(EngineModel):
                 stream.moved_bytes = stream.moved_bytes & _MASK32 | value << 32
             case regs.STREAM_LIVE_DESCRIPTORS:
                 stream.descriptors = value
-            case regs.STREAM_LIVE_INDEX:
-                stream.index = value & 0x1FF
             case _:
                 pass
 

@@ -539,7 +539,7 @@ def test_moving_runs_equals_moving_frames_of_queues_and_mixes(
 
 
 def test_loads_are_added_up_and_what_does_not_fit_is_refused() -> None:
-    """10 clocks, one for each byte of a frame, one for each channel behind the first; 15 of 16 clocks may be used."""
+    """4 clocks for each byte of a frame, at least 12; all of the frame may be used."""
     rig = Rig(streams=6, max_channels=8, channels=8)
 
     def try_to_run(stream: int) -> bool:
@@ -556,9 +556,9 @@ def test_loads_are_added_up_and_what_does_not_fit_is_refused() -> None:
         rig.write(stream, regs.STREAM_RING_SIZE, 1)
 
     for stream in range(5):
-        set_up(stream, 4, 8)
-    set_up(5, 2, 2)
-    assert [try_to_run(stream) for stream in range(6)] == [True, True, True, True, False, True]  # 4 x 49 + 15
+        set_up(stream, 3, 5)
+    set_up(5, 1, 3)
+    assert [try_to_run(stream) for stream in range(6)] == [True, True, True, True, False, True]  # 4 x 60 + 12
     assert [(r.cause, r.stream, r.data[:2]) for r in rig.take()] == [(Cause.FAULT, 4, (0, FaultReason.TOO_MUCH))]
     rig.state(4, StreamState.STOP)
     rig.state(0, StreamState.PAUSE)  # keeps its share
@@ -571,7 +571,28 @@ def test_loads_are_added_up_and_what_does_not_fit_is_refused() -> None:
         rig.state(stream, StreamState.STOP)
     rig.board.write_register(regs.FPGA_CONVERTER_CONTROL, 1 << regs.FPGA_CONVERTER_CONTROL_RATE_LSB)
     assert rig.board.read_register(regs.FPGA_FRAME_CLOCKS) == 128
-    assert [try_to_run(stream) for stream in range(3)] == [True, True, False]
+    assert [try_to_run(stream) for stream in range(3)] == [True, True, False]  # 2 x 60 + 12 is more than 128
+
+
+def test_settings_in_run_are_stored_and_refused_when_the_engine_looks() -> None:
+    rig = Rig()
+    rig.ring(CAPTURE, [(0, 400)], 2, 2)
+    rig.state(CAPTURE, StreamState.RUN)
+    rig.write(CAPTURE, regs.STREAM_CONFIG, 1 | 3 << 2)
+    rig.write(CAPTURE, regs.STREAM_RING_SIZE, 0)
+    assert rig.read(CAPTURE, regs.STREAM_RING_SIZE) == 0 and rig.records() == []
+    rig.snapshot(CAPTURE)
+    rig.snapshot(CAPTURE)
+    assert [(r.cause, r.data) for r in rig.take()] == [(Cause.REFUSED, (0, FaultReason.SETTINGS, 0, 0))]
+    rig.converter(InputSelect.PATTERN)
+    rig.frames(150)
+    assert rig.snapshot(CAPTURE)["descriptors"] == 1 and [r.cause for r in rig.take()] == [Cause.DESCRIPTOR]
+    rig.write(CAPTURE, regs.STREAM_RING_BASE, 0)
+    rig.state(CAPTURE, StreamState.STOP)
+    assert [r.cause for r in rig.take()] == [Cause.REFUSED]
+    rig.write(CAPTURE, regs.STREAM_RING_BASE, 16)
+    rig.state(CAPTURE, StreamState.RUN)
+    assert [(r.cause, r.data[1]) for r in rig.take()] == [(Cause.FAULT, FaultReason.BAD_CONFIG)]
 
 
 def test_format_and_rate_are_taken_in_silence_only() -> None:
