@@ -9,6 +9,8 @@ module event_ring_taps (
     input wire logic        in_move,
     input wire logic        in_lose,
     input wire logic        of_engine,
+    input wire logic        of_board,
+    input wire logic        reposts,
     input wire logic        reports_loss,
     input wire logic [31:0] written_word
 );
@@ -22,6 +24,8 @@ bind event_ring event_ring_taps taps (
     .in_move(state_reg == MOVE),
     .in_lose(state_reg == LOSE),
     .of_engine(source_reg == ENGINE),
+    .of_board(source_reg == OWN),
+    .reposts(source_reg == REPOST),
     .reports_loss(is_own(OVERFLOW)),
     .written_word(word())
 );
@@ -149,7 +153,7 @@ module event_ring_proof
     if (bus_adr[15:12] == 4'd1) assume (bus_adr[7:2] == STREAM_EVENT_ENABLE[7:2] || bus_adr[7:2] == STREAM_EVENT_CAUSE[7:2]);
     if (bus_adr[15:12] == 4'd0) assume (offset >= FPGA_EVENT_PRODUCER[15:0] && offset <= FPGA_EVENT_ENABLE[15:0]);
     if (bus_adr[15]) assume (bus_adr[14:11] == 4'd0);
-    if (started_reg) begin
+    if (started_reg || ANY_START == 1) begin
       assume (now == now_reg + 64'd1);
       assume (watched == watched_reg);
       if (host_waits_reg) assume (host_access == host_access_reg);
@@ -194,6 +198,9 @@ module event_ring_proof
       if (dut.taps.in_move) `CLAIM(level < 32'd64)
       if (dut.taps.in_look || dut.taps.in_post)
         `CLAIM(dut.index_reg == 5'h1F || dut.index_reg < 5'(STREAMS))
+      if ((dut.taps.in_look || dut.taps.in_post) && dut.taps.of_board) `CLAIM(dut.index_reg == 5'h1F)
+      if (move_reg) `CLAIM(dut.taps.idle)
+      if (!clearing && !dut.taps.idle) `CLAIM(dut.taps.of_engine || dut.taps.of_board || dut.taps.reposts)
       `CLAIM(dut.scan_index_reg == 5'h1F || dut.scan_index_reg < 5'(STREAMS) || !dut.scan_reg)
       if ((dut.taps.in_look || dut.taps.in_post) && dut.taps.of_engine)
         `CLAIM(event_waits_reg && dut.index_reg == ev_stream[4:0] && dut.bit_reg == ev_cause[2:0])
@@ -220,7 +227,7 @@ module event_ring_proof
           4'd4: `CLAIM(register == (dut.taps.reports_loss ? dut.register_ram[LOST] : 32'd0))
           default: `CLAIM(register == 32'd0)
         endcase
-      if (dut.taps.in_post) `CLAIM(now - moment_reg + 64'(bus_ack) <= 64'd256 + 64'({words_reg, 1'b0}))
+      if (dut.taps.in_post) `CLAIM(now - moment_reg <= 64'd256 + 64'({words_reg, 1'b0}) - 64'(bus_ack))
       if (dut.taps.in_post && recent)
         `CLAIM(moment_reg[7:0] == dut.stamp_reg && dut.borrow_reg == (now[63:8] != moment_reg[63:8]))
       if (bus_ack && of_watched) `CLAIM(register == watched_word)

@@ -222,9 +222,16 @@ def _within(task: Task, clocks: int) -> str:
     return f"{'step ' if task.any_start else 'within '}{clocks}"
 
 
+def unbroken(task: Task, solver: str = SOLVERS[0]) -> Result:
+    """What the broken variants are run as, without a fault: it must pass, or their failing would mean nothing."""
+    return _run(task, "unbroken", "bmc", task.fault_depth, "PASS", _within(task, task.fault_depth), solver)
+
+
 def runs(task: Task, fast: bool = False, solver: str = SOLVERS[0]) -> Iterator[Callable[[], Result]]:
     yield partial(prove, task, solver)
     yield partial(cover, task, solver)
+    if task.any_start:
+        yield partial(unbroken, task, solver)
     for fault in task.faults[:1] if fast else task.faults:
         yield partial(broken, task, fault, solver)
 
@@ -332,9 +339,9 @@ TASKS: tuple[Task, ...] = (
         induction=True,
         depth=3,
         parameters={"STREAMS": 2},
-        cover_depth=6,
+        cover_depth=4,
         any_start=True,
-        fault_depth=6,
+        fault_depth=3,
         faults=(
             Fault("overwrites", "event_ring.sv", "wire full = level[RECORDS_LOG2];", "wire full = 1'b0;"),
             Fault("silent_loss", "event_ring.sv", "LOSE: carry = 1'b1;", "LOSE: carry = 1'b0;"),
@@ -344,15 +351,34 @@ TASKS: tuple[Task, ...] = (
     ),
     Task(
         name="request_parser_proof",
-        claim="a bus access stands until its ack, also when chip select falls; a byte offered stays until taken",
+        claim="each request gets one reply, with its header and the length it says; a bus access stands until its ack",
         sources=("request_parser.sv",),
-        induction=False,
-        depth=22,
-        limit_s=120,
-        cover_depth=10,
+        induction=True,
+        depth=2,
+        cover_depth=4,
         any_start=True,
-        fault_depth=20,
-        faults=(Fault("drops_strobe", "request_parser.sv", "if (rst || !stb || ack) stb <= 1'b0;", "stb <= 1'b0;"),),
+        fault_depth=3,
+        faults=(
+            Fault("drops_strobe", "request_parser.sv", "if (rst || !stb || ack) stb <= 1'b0;", "stb <= 1'b0;"),
+            Fault(
+                "second_reply",
+                "request_parser.sv",
+                "STATUS_BAD_HEADER[2:0] ? DEAD : HEAD;",
+                "STATUS_BAD_HEADER[2:0] ? REPLY : HEAD;",
+            ),
+            Fault(
+                "no_reply",
+                "request_parser.sv",
+                "if (event_waiting || due()) state_reg <= REPLY;",
+                "if (event_waiting || due()) state_reg <= HEAD;",
+            ),
+            Fault(
+                "short_reply",
+                "request_parser.sv",
+                "index_reg == LAST_HEADER_BYTE && !payload_follows()",
+                "index_reg == LAST_HEADER_BYTE",
+            ),
+        ),
     ),
 )
 

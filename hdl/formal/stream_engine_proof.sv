@@ -16,17 +16,16 @@ module stream_engine_taps (
 endmodule
 
 bind stream_engine stream_engine_taps taps (
-    .clearing(state_reg == CLEAR),
-    .wiping(state_reg == WIPE),
-    .in_decode(state_reg == DECODE),
-    .in_frame(state_reg == FRAME),
-    .in_tick(state_reg == CONVERT || state_reg == SAMPLE || state_reg == FRAME || state_reg == FRAME_CARRY || state_reg == MISS),
-    .in_fill(state_reg == PREPARE_A || state_reg == PREPARE_B || state_reg == FETCH_A || state_reg == FETCH_B || state_reg == FETCH
-        || state_reg == MOVE_A || state_reg == MOVE_B),
+    .clearing(!ready_reg),
+    .wiping(state_reg == WIPE_B),
+    .in_decode(act == DO_DECODE && run_it),
+    .in_frame(state_reg == FRAME && run_it),
+    .in_tick(condition == IF_CONVERT || sampling || state_reg == FRAME),
+    .in_fill(condition == IF_ROOM || condition == IF_PREPARED || fetching || moving || condition == IF_MAY_MOVE),
     .fill_visit(visit_reg == FILL),
     .tick_visit(visit_reg == TICK),
-    .writes_fields(!slot && context_write && context_write_word == FIELDS),
-    .writes_frames(!slot && context_write && context_write_word == FRAMES_LO)
+    .writes_fields(run_it && write && write_word == FIELDS),
+    .writes_frames(run_it && write && write_word == FRAMES_LO)
 );
 
 // stream_engine with a host that does anything within the bus rules, memory that answers anything at any time, and ticks, samples
@@ -100,8 +99,8 @@ module stream_engine_proof
     host_access_reg <= host_access;
     event_waits_reg <= ev_valid && !ev_ready && !rst;
     event_reg <= {ev_cause, ev_stream};
-    if (fields_write) run_reg <= dut.context_wdata[1:0];
-    if (frames_write) frames_reg <= dut.context_wdata;
+    if (fields_write) run_reg <= dut.result[1:0];
+    if (frames_write) frames_reg <= dut.result;
 
     assume (rst == (!started_reg && FREE_START == 0));
     if (started_reg) begin
@@ -129,8 +128,8 @@ module stream_engine_proof
         if (visited && (dut.taps.in_tick || dut.taps.in_fill)) assert (run_reg == 2'(STREAM_STATE_RUN));
 
         // Position: one frame more, in RUN only, or back to 0 by STOP. So it stands still in PAUSE.
-        if (frames_write && !wiping) assert (run_reg == 2'(STREAM_STATE_RUN) && dut.context_wdata == frames_reg + 32'd1);
-        if (visited && wiping && frames_write) assert (dut.context_wdata == 32'd0);
+        if (frames_write && !wiping) assert (run_reg == 2'(STREAM_STATE_RUN) && dut.result == frames_reg + 32'd1);
+        if (visited && wiping && frames_write) assert (dut.result == 32'd0);
         // Nor is anything played, recorded or moved.
         if (visited && (dac_we || adc_take || mem_stb)) assert (run_reg == 2'(STREAM_STATE_RUN));
       end

@@ -34,7 +34,10 @@ module address_fence
   logic [16:8] first_reg, last_reg;
   logic passing_reg;  // an access that passed waits for memory
 
-  wire permitted = engine_adr >= first_reg && engine_adr <= last_reg;
+  // By the carries of first - 1 - adr and last - adr; so written, these comparisons and those of the monitors share the inverted address.
+  wire [9:0] below = {1'b0, first_reg} + {1'b0, ~engine_adr};
+  wire [9:0] above = {1'b0, last_reg} + {1'b0, ~engine_adr} + 10'd1;
+  wire permitted = !below[9] && above[9];
   assign memory_stb = engine_stb && (passing_reg || permitted) && !engine_err;
   wire under_way = memory_stb && !memory_ack;
 
@@ -57,7 +60,7 @@ module address_fence
     end
   end
 
-  wire unused = &{1'b0, bus_adr[15:3], bus_wdata[31:9]};
+  wire unused = &{1'b0, bus_adr[15:3], bus_wdata[31:9], below[8:0], above[8:0]};
 
 endmodule
 

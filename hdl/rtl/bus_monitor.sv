@@ -40,8 +40,8 @@ module bus_monitor
 
   localparam int COUNTS = 4;  // reads and writes of each
 
-  // Ranges in words; HIGH may be the word behind the memory. Kept inverted, as the comparison adds them.
-  logic [1:0][17:2] low_not_reg, high_not_reg;
+  // Ranges in words; HIGH may be the word behind the memory.
+  logic [1:0][17:2] low_reg, high_reg;
   logic [1:0] enable_reg, outside_reg;
   // Who met a first access in the same cycle as this monitor, itself included; 0: it has met none. Also the place of time and address.
   logic [1:0][1:0] slot_reg;
@@ -55,20 +55,20 @@ module bus_monitor
 
   // -------------------------------------------------------------------------------------------- accesses
 
-  // adr >= limit, as the carry of adr + ~limit + 1.
-  function automatic logic reaches(input logic [16:2] adr, input logic [17:2] limit_not);
+  // adr >= limit: no carry of limit + ~adr. All comparisons share the inverted address.
+  function automatic logic reaches(input logic [16:2] adr, input logic [17:2] limit);
     /* verilator lint_off UNUSEDSIGNAL */  // only the carry matters
-    logic [17:0] sum;
+    logic [16:0] sum;
     /* verilator lint_on UNUSEDSIGNAL */
-    sum = {2'b00, adr, 1'b1} + {1'b0, limit_not, 1'b1};
-    reaches = sum[17];
+    sum = {1'b0, limit} + {2'b01, ~adr};
+    reaches = !sum[16];
   endfunction
 
   function automatic logic [1:0] counted();
     counted = 2'b00;
     for (int i = 0; i < MONITORS; i++)
       counted[i] = enable_reg[i]
-          && ((reaches(access_adr, low_not_reg[i]) && !reaches(access_adr, high_not_reg[i])) != outside_reg[i]);
+          && ((reaches(access_adr, low_reg[i]) && !reaches(access_adr, high_reg[i])) != outside_reg[i]);
   endfunction
 
   // -------------------------------------------------------------------------------------------- memory
@@ -198,11 +198,11 @@ module bus_monitor
         if (host_monitor == i[0])
           case (offset)
             MONITOR_LOW[4:2]: begin
-              low_not_reg[i] <= ~{1'b0, bus_wdata[16:2]};
+              low_reg[i] <= {1'b0, bus_wdata[16:2]};
               known_reg[i][offset] <= 1'b1;
             end
             MONITOR_HIGH[4:2]: begin
-              high_not_reg[i] <= ~bus_wdata[17:2];
+              high_reg[i] <= bus_wdata[17:2];
               known_reg[i][offset] <= 1'b1;
             end
             MONITOR_CONTROL[4:2]: begin
@@ -223,8 +223,8 @@ module bus_monitor
           endcase
 
     if (rst) begin
-      low_not_reg <= '1;
-      high_not_reg <= '1;
+      low_reg <= '0;
+      high_reg <= '0;
       known_reg <= '0;
       slot_reg <= '0;
       count_reg <= '0;

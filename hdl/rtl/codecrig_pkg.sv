@@ -38,6 +38,7 @@ package codecrig_pkg;
   localparam logic [7:0] FAULT_REASON_BAD_CONFIG = 8'h03;
   localparam logic [7:0] FAULT_REASON_TOO_MUCH = 8'h04;
   localparam logic [7:0] FAULT_REASON_PRODUCER_AHEAD = 8'h05;
+  localparam logic [7:0] FAULT_REASON_SETTINGS = 8'h07;
   localparam logic [7:0] FAULT_REASON_BUS_ERROR = 8'h06;
   localparam logic [7:0] REVOKE_RESULT_UNUSED = 8'h00;
   localparam logic [7:0] REVOKE_RESULT_DROPPED = 8'h01;

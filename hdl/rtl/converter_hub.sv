@@ -5,15 +5,12 @@
 //
 // All at frame_tick: the frame mixed since the tick before goes to the DAC (a channel that nobody wrote is silence; the serializer
 // mutes, and so does the loopback here), and one input frame is latched for the engine to read until the next tick. Samples at the
-// engine's side are 32 bits, left-justified; the converter has 24, so the low 8 are dropped and read as 0. The first write of a
-// channel behind a tick replaces what is there, each further one is added; a sum that does not fit is clipped at once. Channels
-// from CHANNELS on are dropped and read as 0.
-//
-// A write counts from its third clock on. One less than two clocks before a tick is lost.
+// engine's side are 32 bits, left-justified; the converter has 24, so the low 8 are dropped and read as 0. What several streams
+// write to a channel is added; a sum that does not fit is clipped at once. Channels from CHANNELS on are dropped and read as 0.
 module converter_hub
   import codecrig_pkg::*;
 #(
-    // Channels of the converter, 1 to 8
+    // Channels of the converter, 2 to 8
     parameter int CHANNELS = 2
 ) (
     input wire logic clk,
@@ -34,7 +31,8 @@ module converter_hub
     // Pattern source: sample of adc_channel if it was chosen at the last tick, else 0
     input wire logic [23:0] source_sample,
 
-    // Engine, render: any order; writes of one channel at least two clocks apart
+    // Engine, render: a stream writes from channel 0 on, one in each clock; at least the first two, which may lie apart where
+    // CHANNELS is 2. A write in the clock of a tick is lost.
     input wire logic dac_we,
     input wire logic [2:0] dac_channel,
     /* verilator lint_off UNUSEDSIGNAL */
@@ -64,50 +62,43 @@ module converter_hub
 
   // -------------------------------------------------------------------------------------------- render
 
-  logic [BITS-1:0] mix_reg;
-  logic [CHANNELS-1:0] written_reg;  // since the last tick; else mix_reg is old
+  // The samples stand in a ring: the next channel's at the top of mix_reg, that of the channel before it in sum_reg, not yet clipped.
+  // A write adds to the top one, and all move on by one. Without a multiplexer this is half as large as registers by channel.
+  logic [BITS-1:24] mix_reg;
   logic [24:0] sum_reg;
-  logic [2:0] sum_channel_reg;
-  logic sum_valid_reg;
+  logic turns;
+  logic [23:0] added;
 
-  always_comb begin
-    render_frame = '0;
-    for (int channel = 0; channel < CHANNELS; channel++)
-      if (written_reg[channel]) render_frame[BITS-1-channel*24-:24] = mix_reg[BITS-1-channel*24-:24];
+  if (CHANNELS > 2) begin : gen_position
+    // A stream with fewer channels leaves the ring in the middle: it turns on by itself.
+    logic [2:0] position_reg;
+    wire written = dac_we && {1'b0, dac_channel} < 4'(CHANNELS);
+    assign turns = written || position_reg != 3'd0;
+    assign added = written ? dac_sample[31:8] : '0;
+    always_ff @(posedge clk)
+      if (starts || frame_tick) position_reg <= '0;
+      else if (turns) position_reg <= position_reg == 3'(CHANNELS - 1) ? '0 : position_reg + 3'd1;
+  end else begin : gen_pair
+    assign turns = dac_we && dac_channel <= 3'd1;
+    assign added = dac_sample[31:8];
   end
-
-  assign frame_written = |written_reg;
-
-  // Functions, so that a simulator works them out in a write only.
-  function automatic logic [24:0] sum();
-    logic [23:0] old;
-    old = '0;
-    for (int channel = 0; channel < CHANNELS; channel++)
-      if (written_reg[channel] && dac_channel == 3'(channel)) old |= mix_reg[BITS-1-channel*24-:24];
-    sum = {old[23], old} + {dac_sample[31], dac_sample[31:8]};
-  endfunction
 
   function automatic logic [23:0] clipped();
     clipped = sum_reg[24] == sum_reg[23] ? sum_reg[23:0] : {sum_reg[24], {23{!sum_reg[24]}}};
   endfunction
 
-  always_ff @(posedge clk) begin
-    sum_valid_reg <= dac_we;
-    if (dac_we) begin
-      sum_reg <= sum();
-      sum_channel_reg <= dac_channel;
-    end
-    if (sum_valid_reg)
-      for (int channel = 0; channel < CHANNELS; channel++)
-        if (sum_channel_reg == 3'(channel)) begin
-          mix_reg[BITS-1-channel*24-:24] <= clipped();
-          written_reg[channel] <= 1'b1;
-        end
+  assign render_frame = {mix_reg, clipped()};
+
+  always_ff @(posedge clk)
     if (starts || frame_tick) begin
-      sum_valid_reg <= 1'b0;
-      written_reg <= '0;
+      mix_reg <= '0;
+      sum_reg <= '0;
+      frame_written <= 1'b0;
+    end else if (turns) begin
+      mix_reg <= render_frame[BITS-25:0];
+      sum_reg <= {mix_reg[BITS-1], mix_reg[BITS-1-:24]} + {added[23], added};
+      frame_written <= 1'b1;
     end
-  end
 
   // -------------------------------------------------------------------------------------------- capture
 

@@ -106,59 +106,75 @@ module core_registers
     if (bus_stb && bus_we && (is_scratch || is_seed)) words[{1'b0, bus_adr}] <= bus_wdata;
   end
 
-  // The others. A function, so that a simulator works it out in an access only.
-  function automatic logic [31:0] other_word();
-    case (bus_adr)
-      FPGA_PATTERN_FRAMES[7:2]: other_word = pattern_frames;
-      FPGA_PATTERN_ERRORS[7:2]: other_word = pattern_errors;
-      FPGA_PATTERN_FIRST_BAD[7:2]: other_word = pattern_first_bad;
-      FPGA_FRAME_TICKS[7:2]: other_word = frame_ticks;
-      FPGA_FRAME_CLOCKS[7:2]: other_word = {21'd0, frame_clocks};
-      FPGA_CONVERTER_CONTROL[7:2]: other_word =
-          {15'd0, refused_reg, 1'b0, rate_reg, 2'd0, converter_format, 2'd0, input_select, 2'd0, mute, converter_enable};
-      FPGA_PATTERN_CONTROL[7:2]: other_word = {30'd0, pattern_check_enable, pattern_kind};
-      FPGA_TRIGGER_OUT[7:2]: other_word = {31'd0, trigger_out};
-      FPGA_TRIGGER_IN[7:2]: other_word = {31'd0, trigger_in};
-      default: other_word = '0;
+  // The others. Functions, so that a simulator works them out in an access only.
+
+  wire is_wide = bus_adr == FPGA_FRAME_TICKS[7:2] || bus_adr == FPGA_PATTERN_FRAMES[7:2] || bus_adr == FPGA_PATTERN_ERRORS[7:2]
+      || bus_adr == FPGA_PATTERN_FIRST_BAD[7:2];
+
+  // One of those: their addresses differ in these bits.
+  function automatic logic [31:0] wide_word();
+    case (bus_adr[3:2])
+      FPGA_PATTERN_FRAMES[3:2]: wide_word = pattern_frames;
+      FPGA_PATTERN_ERRORS[3:2]: wide_word = pattern_errors;
+      FPGA_PATTERN_FIRST_BAD[3:2]: wide_word = pattern_first_bad;
+      default: wide_word = frame_ticks;
     endcase
   endfunction
 
-  logic [31:0] other_reg;
+  function automatic logic [16:0] narrow_word();
+    case (bus_adr)
+      FPGA_FRAME_CLOCKS[7:2]: narrow_word = {6'd0, frame_clocks};
+      FPGA_CONVERTER_CONTROL[7:2]: narrow_word =
+          {refused_reg, 1'b0, rate_reg, 2'd0, converter_format, 2'd0, input_select, 2'd0, mute, converter_enable};
+      FPGA_PATTERN_CONTROL[7:2]: narrow_word = {15'd0, pattern_check_enable, pattern_kind};
+      FPGA_TRIGGER_OUT[7:2]: narrow_word = {16'd0, trigger_out};
+      FPGA_TRIGGER_IN[7:2]: narrow_word = {16'd0, trigger_in};
+      default: narrow_word = '0;
+    endcase
+  endfunction
 
-  assign bus_rdata = other_reg | word;
+  logic [31:0] wide_reg;
+  logic [16:0] narrow_reg;
+
+  always_ff @(posedge clk)
+    if (!bus_stb) begin
+      wide_reg   <= '0;
+      narrow_reg <= '0;
+    end else if (!bus_ack) begin
+      wide_reg   <= is_wide ? wide_word() : '0;
+      narrow_reg <= narrow_word();
+    end
+
+  assign bus_rdata = wide_reg | {15'd0, narrow_reg} | word;
 
   always_ff @(posedge clk) begin
     bus_ack <= bus_stb && !bus_ack && !rst;
     pattern_restart <= 1'b0;
-    if (!bus_stb) other_reg <= '0;
-    else if (!bus_ack) begin
-      other_reg <= other_word();
-      if (bus_we)
-        case (bus_adr)
-          FPGA_SCRATCH[7:2]: scratch_known_reg <= 1'b1;
-          FPGA_CONVERTER_CONTROL[7:2]: begin
-            converter_enable <= bus_wdata[FPGA_CONVERTER_CONTROL_ENABLE_LSB] && (converter_enable || fits());
-            refused_reg <= !fits();
-            if (!converter_enable && fits()) begin
-              converter_format <= new_format;
-              rate_reg <= new_rate;
-            end
-            mute <= bus_wdata[FPGA_CONVERTER_CONTROL_MUTE_LSB];
-            input_select <= bus_wdata[FPGA_CONVERTER_CONTROL_INPUT_SELECT_LSB+:2];
+    if (bus_stb && bus_we && !bus_ack)
+      case (bus_adr)
+        FPGA_SCRATCH[7:2]: scratch_known_reg <= 1'b1;
+        FPGA_CONVERTER_CONTROL[7:2]: begin
+          converter_enable <= bus_wdata[FPGA_CONVERTER_CONTROL_ENABLE_LSB] && (converter_enable || fits());
+          refused_reg <= !fits();
+          if (!converter_enable && fits()) begin
+            converter_format <= new_format;
+            rate_reg <= new_rate;
           end
-          FPGA_PATTERN_CONTROL[7:2]: begin
-            pattern_kind <= bus_wdata[FPGA_PATTERN_CONTROL_KIND_LSB];
-            pattern_check_enable <= bus_wdata[FPGA_PATTERN_CONTROL_CHECK_ENABLE_LSB];
-            pattern_restart <= bus_wdata[FPGA_PATTERN_CONTROL_RESTART_LSB];
-          end
-          FPGA_PATTERN_SEED[7:2]: begin
-            pattern_seed <= bus_wdata;
-            seed_known_reg <= 1'b1;
-          end
-          FPGA_TRIGGER_OUT[7:2]: trigger_out <= bus_wdata[FPGA_TRIGGER_OUT_HIGH_LSB];
-          default: ;
-        endcase
-    end
+          mute <= bus_wdata[FPGA_CONVERTER_CONTROL_MUTE_LSB];
+          input_select <= bus_wdata[FPGA_CONVERTER_CONTROL_INPUT_SELECT_LSB+:2];
+        end
+        FPGA_PATTERN_CONTROL[7:2]: begin
+          pattern_kind <= bus_wdata[FPGA_PATTERN_CONTROL_KIND_LSB];
+          pattern_check_enable <= bus_wdata[FPGA_PATTERN_CONTROL_CHECK_ENABLE_LSB];
+          pattern_restart <= bus_wdata[FPGA_PATTERN_CONTROL_RESTART_LSB];
+        end
+        FPGA_PATTERN_SEED[7:2]: begin
+          pattern_seed <= bus_wdata;
+          seed_known_reg <= 1'b1;
+        end
+        FPGA_TRIGGER_OUT[7:2]: trigger_out <= bus_wdata[FPGA_TRIGGER_OUT_HIGH_LSB];
+        default: ;
+      endcase
     if (rst) begin
       scratch_known_reg <= 1'b0;
       seed_known_reg <= 1'b0;

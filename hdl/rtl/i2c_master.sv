@@ -64,78 +64,83 @@ module i2c_master
 
   assign bus_rdata = bus_stb ? word() : 32'd0;
 
-  wire       last_bit = bit_reg[3];
-  wire       waits = step_reg == 2'd1 && !scl;
-  wire       step_ends = timer_reg == 6'd0 && !waits;
-  wire [4:0] step = fast_reg ? FAST_STEP : SLOW_STEP;
-  // Data line not free where START or STOP needs it, or clock line held for too long.
-  wire       gives_up = (&stretch_reg) || (step_ends && !sda && ((slot_reg == START && step_reg == 2'd1) ||
-      (slot_reg == STOP && step_reg == 2'd3)));
-
   always_ff @(posedge clk) begin
     bus_ack <= bus_stb && !bus_ack && !rst;
 
     if (write && bus_adr[7:2] == I2C_CONTROL[7:2]) fast_reg <= bus_wdata[I2C_CONTROL_FAST_LSB];
 
-    if (!busy || step_ends || waits) timer_reg <= slot_reg == START || slot_reg == STOP ? {step, 1'b1} : {1'b0, step};
-    else timer_reg <= timer_reg - 6'd1;
+    // Nothing happens without a command: a simulator passes over the rest.
+    if (busy || command) begin
+      logic last_bit, waits, step_ends, gives_up;
+      logic [4:0] step;
+      last_bit = bit_reg[3];
+      waits = step_reg == 2'd1 && !scl;
+      step_ends = timer_reg == 6'd0 && !waits;
+      step = fast_reg ? FAST_STEP : SLOW_STEP;
+      // Data line not free where START or STOP needs it, or clock line held for too long.
+      gives_up = (&stretch_reg) || (step_ends && !sda && ((slot_reg == START && step_reg == 2'd1) ||
+          (slot_reg == STOP && step_reg == 2'd3)));
 
-    if (!busy) begin
-      step_reg <= 2'd0;
-      bit_reg <= 4'd0;
-      stretch_reg <= '0;
-      if (command) begin
-        data_reg <= bus_wdata[I2C_COMMAND_DATA_LSB+:8];
-        byte_reg <= with_byte;
-        read_reg <= bus_wdata[I2C_COMMAND_READ_LSB];
-        acknowledge_reg <= bus_wdata[I2C_COMMAND_READ_LSB] && !bus_wdata[I2C_COMMAND_NACK_LSB];
-        stop_reg <= bus_wdata[I2C_COMMAND_STOP_LSB];
-        nack_reg <= 1'b0;
-        stuck_reg <= 1'b0;
-        refused_reg <= 1'b0;
-        if (bus_wdata[I2C_COMMAND_START_LSB]) slot_reg <= START;
-        else if (with_byte) slot_reg <= BYTE;
-        else if (bus_wdata[I2C_COMMAND_STOP_LSB]) begin
-          slot_reg <= scl_low ? STOP : BYTE;
-          // The clock line is free: pull it low first, as the end of a byte does. So each STOP clocks a stuck device once.
-          if (!scl_low) step_reg <= 2'd3;
-          bit_reg[3] <= 1'b1;
-        end
-      end
-    end else begin
-      if (command) refused_reg <= 1'b1;
-      stretch_reg <= waits ? stretch_reg + STRETCH_LOG2'(1) : '0;
+      if (!busy || step_ends || waits) timer_reg <= slot_reg == START || slot_reg == STOP ? {step, 1'b1} : {1'b0, step};
+      else timer_reg <= timer_reg - 6'd1;
 
-      case (step_reg)
-        2'd0:
-        if (slot_reg == BYTE) sda_low <= last_bit ? acknowledge_reg : !read_reg && !data_reg[7];
-        else sda_low <= slot_reg == STOP;
-        2'd1: begin
-          scl_low <= 1'b0;
-          if (step_ends && slot_reg == BYTE) begin
-            if (last_bit) nack_reg <= sda && !read_reg;
-            else data_reg <= {data_reg[6:0], sda};
+      if (!busy) begin
+        step_reg <= 2'd0;
+        bit_reg <= 4'd0;
+        stretch_reg <= '0;
+        if (command) begin
+          data_reg <= bus_wdata[I2C_COMMAND_DATA_LSB+:8];
+          byte_reg <= with_byte;
+          read_reg <= bus_wdata[I2C_COMMAND_READ_LSB];
+          acknowledge_reg <= bus_wdata[I2C_COMMAND_READ_LSB] && !bus_wdata[I2C_COMMAND_NACK_LSB];
+          stop_reg <= bus_wdata[I2C_COMMAND_STOP_LSB];
+          nack_reg <= 1'b0;
+          stuck_reg <= 1'b0;
+          refused_reg <= 1'b0;
+          if (bus_wdata[I2C_COMMAND_START_LSB]) slot_reg <= START;
+          else if (with_byte) slot_reg <= BYTE;
+          else if (bus_wdata[I2C_COMMAND_STOP_LSB]) begin
+            slot_reg <= scl_low ? STOP : BYTE;
+            // The clock line is free: pull it low first, as the end of a byte does. So each STOP clocks a stuck device once.
+            if (!scl_low) step_reg <= 2'd3;
+            bit_reg[3] <= 1'b1;
           end
         end
-        2'd2: if (slot_reg != BYTE) sda_low <= slot_reg == START;
-        2'd3: scl_low <= slot_reg != STOP;
-      endcase
+      end else begin
+        if (command) refused_reg <= 1'b1;
+        stretch_reg <= waits ? stretch_reg + STRETCH_LOG2'(1) : '0;
 
-      if (step_ends) begin
-        step_reg <= step_reg + 2'd1;
-        if (step_reg == 2'd3) begin
-          bit_reg <= slot_reg == BYTE ? bit_reg + 4'd1 : 4'd0;
-          if (slot_reg == START && byte_reg) slot_reg <= BYTE;
-          else if (slot_reg == STOP) slot_reg <= IDLE;
-          else if (slot_reg == START || last_bit) slot_reg <= stop_reg ? STOP : IDLE;
+        case (step_reg)
+          2'd0:
+          if (slot_reg == BYTE) sda_low <= last_bit ? acknowledge_reg : !read_reg && !data_reg[7];
+          else sda_low <= slot_reg == STOP;
+          2'd1: begin
+            scl_low <= 1'b0;
+            if (step_ends && slot_reg == BYTE) begin
+              if (last_bit) nack_reg <= sda && !read_reg;
+              else data_reg <= {data_reg[6:0], sda};
+            end
+          end
+          2'd2: if (slot_reg != BYTE) sda_low <= slot_reg == START;
+          2'd3: scl_low <= slot_reg != STOP;
+        endcase
+
+        if (step_ends) begin
+          step_reg <= step_reg + 2'd1;
+          if (step_reg == 2'd3) begin
+            bit_reg <= slot_reg == BYTE ? bit_reg + 4'd1 : 4'd0;
+            if (slot_reg == START && byte_reg) slot_reg <= BYTE;
+            else if (slot_reg == STOP) slot_reg <= IDLE;
+            else if (slot_reg == START || last_bit) slot_reg <= stop_reg ? STOP : IDLE;
+          end
         end
-      end
 
-      if (gives_up) begin
-        slot_reg <= IDLE;
-        stuck_reg <= 1'b1;
-        scl_low <= 1'b0;
-        sda_low <= 1'b0;
+        if (gives_up) begin
+          slot_reg <= IDLE;
+          stuck_reg <= 1'b1;
+          scl_low <= 1'b0;
+          sda_low <= 1'b0;
+        end
       end
     end
 

@@ -49,7 +49,7 @@ module midi_uart
     if (BIT_CLOCKS < 16 || BIT_CLOCKS > 512) $fatal(1, "midi_uart: BIT_CLOCKS is %0d, must be 16 to 512", BIT_CLOCKS);
 
   logic gate_reg, hold_reg, loopback_reg, stall_reg, dead_reg;
-  logic [7:0] rx_producer_reg, rx_consumer_reg, tx_producer_reg, tx_consumer_reg;
+  logic [7:0] rx_producer_reg, rx_consumer_not_reg, tx_producer_not_reg, tx_consumer_reg;  // inverted as differences need them
   logic [7:0] dropped_reg;
   logic framing_reg;
 
@@ -71,7 +71,7 @@ module midi_uart
     dropped_reg, 2'd0, tx_refused, framing_reg, rx_line, rx_active, tx_active, !dead_reg, 11'd0,
     dead_reg, stall_reg, loopback_reg, hold_reg, gate_reg
   };
-  wire [31:0] counts_word = {tx_consumer_reg, tx_producer_reg, rx_consumer_reg, rx_producer_reg};
+  wire [31:0] counts_word = {tx_consumer_reg, ~tx_producer_not_reg, ~rx_consumer_not_reg, rx_producer_reg};
   wire control_shown = in_registers && bus_adr[7:2] == MIDI_CONTROL[7:2];
   wire counts_shown = in_registers && bus_adr[7:2] == MIDI_COUNTS[7:2];
 
@@ -92,62 +92,77 @@ module midi_uart
   assign rx_line   = loopback_reg ? tx_level : rx_pin;
   assign rx_active = rx_state_reg != RX_IDLE;
 
-  wire       rx_sample = rx_timer_reg == BIT_MIDDLE;
-  wire       rx_starts = !rx_active && !rx_line;
-  wire       rx_gate = gate_reg && !dead_reg && !clears;
-  wire       rx_ends = rx_state_reg == RX_STOP && rx_keep_reg && rx_gate && rx_sample;
-  wire [7:0] rx_level = rx_producer_reg - rx_consumer_reg;
-  wire       rx_full = rx_level[7];
-  wire       rx_stores = rx_ends && rx_line && !rx_full;
+  // Nothing happens while the line is idle: a simulator passes over the rest then.
+  wire rx_awake = rx_active || !rx_line || rx_pulse || rx_overflow_pulse || write_control || rst;
+
+  logic rx_sample, rx_gate, rx_ends, rx_full, rx_stores, rx_writes;
+
+  always_comb begin
+    /* verilator lint_off UNUSEDSIGNAL */
+    logic [7:0] level;
+    /* verilator lint_on UNUSEDSIGNAL */
+    {rx_sample, rx_gate, rx_ends, rx_full, rx_stores, rx_writes} = '0;
+    level = '0;
+    if (rx_awake) begin
+      rx_sample = rx_timer_reg == BIT_MIDDLE;
+      rx_gate = gate_reg && !dead_reg && !clears;
+      rx_ends = rx_state_reg == RX_STOP && rx_keep_reg && rx_gate && rx_sample;
+      level = rx_producer_reg + rx_consumer_not_reg + 8'd1;
+      rx_full = level[7];
+      rx_stores = rx_ends && rx_line && !rx_full;
+      // The place behind the newest record is free unless the ring is full.
+      rx_writes = (!rx_active && !rx_line && !rx_full) || rx_stores;
+    end
+  end
 
   ram_1r1w #(
       .WORD_W(32),
       .ADDRESS_W(8)
   ) rx_ring (
       .clk,
-      // The place behind the newest record is free unless the ring is full.
-      .write((rx_starts && !rx_full) || rx_stores),
+      .write(rx_writes),
       .write_address({rx_producer_reg[6:0], rx_active}),
       .write_data({now_lo[31:8], rx_active ? rx_shift_reg : now_lo[7:0]}),
       .read_address(bus_adr[9:2]),
       .read_data(rx_ring_data)
   );
 
-  always_ff @(posedge clk) begin
-    rx_pulse <= rx_stores && !rst;
-    rx_overflow_pulse <= rx_ends && rx_line && rx_full && !rst;
+  always_ff @(posedge clk)
+    if (rx_awake) begin
+      rx_pulse <= rx_stores && !rst;
+      rx_overflow_pulse <= rx_ends && rx_line && rx_full && !rst;
 
-    rx_timer_reg <= !rx_active || rx_timer_reg == BIT_END ? 9'd0 : rx_timer_reg + 9'd1;
+      rx_timer_reg <= !rx_active || rx_timer_reg == BIT_END ? 9'd0 : rx_timer_reg + 9'd1;
 
-    rx_keep_reg <= (rx_keep_reg || !rx_active) && rx_gate && !rx_ends;
+      rx_keep_reg <= (rx_keep_reg || !rx_active) && rx_gate && !rx_ends;
 
-    case (rx_state_reg)
-      RX_IDLE: begin
-        rx_shift_reg <= 8'h80;
-        if (rx_starts) rx_state_reg <= RX_START;
+      case (rx_state_reg)
+        RX_IDLE: begin
+          rx_shift_reg <= 8'h80;
+          if (!rx_line) rx_state_reg <= RX_START;
+        end
+        RX_START: if (rx_sample) rx_state_reg <= rx_line ? RX_IDLE : RX_DATA;
+        RX_DATA:
+        if (rx_sample) begin
+          rx_shift_reg <= {rx_line, rx_shift_reg[7:1]};
+          if (rx_shift_reg[0]) rx_state_reg <= RX_STOP;
+        end
+        // A byte that is not kept is over as soon as the line is high. That ends a break too.
+        RX_STOP: if (rx_line && (rx_ends || !rx_keep_reg)) rx_state_reg <= RX_IDLE;
+      endcase
+
+      if (rx_stores) rx_producer_reg <= rx_producer_reg + 8'd1;
+      if (rx_ends && rx_line && rx_full) dropped_reg <= dropped_reg + 8'd1;
+      if (rx_ends && !rx_line) framing_reg <= 1'b1;
+      if (clears) framing_reg <= 1'b0;
+
+      if (rst) begin
+        rx_state_reg <= RX_IDLE;
+        rx_producer_reg <= 8'd0;
+        dropped_reg <= 8'd0;
+        framing_reg <= 1'b0;
       end
-      RX_START: if (rx_sample) rx_state_reg <= rx_line ? RX_IDLE : RX_DATA;
-      RX_DATA:
-      if (rx_sample) begin
-        rx_shift_reg <= {rx_line, rx_shift_reg[7:1]};
-        if (rx_shift_reg[0]) rx_state_reg <= RX_STOP;
-      end
-      // A byte that is not kept is over as soon as the line is high. That ends a break too.
-      RX_STOP: if (rx_line && (rx_ends || !rx_keep_reg)) rx_state_reg <= RX_IDLE;
-    endcase
-
-    if (rx_stores) rx_producer_reg <= rx_producer_reg + 8'd1;
-    if (rx_ends && rx_line && rx_full) dropped_reg <= dropped_reg + 8'd1;
-    if (rx_ends && !rx_line) framing_reg <= 1'b1;
-    if (clears) framing_reg <= 1'b0;
-
-    if (rst) begin
-      rx_state_reg <= RX_IDLE;
-      rx_producer_reg <= 8'd0;
-      dropped_reg <= 8'd0;
-      framing_reg <= 1'b0;
     end
-  end
 
   // ------------------------------------------------------------ transmitter
 
@@ -159,16 +174,19 @@ module midi_uart
   logic [9:0] tx_shift_reg;  // start bit, data, stop bit; zeros follow
   logic [31:0] tx_ring_data;
 
-  // Clocks to the time of the record, less 1: bit 31 is 1 once it has come.
-  wire [31:0] tx_left = tx_ring_data + ~now_lo;
-  wire [ 7:0] tx_queued = tx_producer_reg - tx_consumer_reg;
-  wire        tx_pending = tx_queued != 8'd0;
-  // Not in the clock of a write to CONTROL: what it holds or flushes must not begin beside it.
-  wire        tx_may = tx_pending && !tx_refused && !hold_reg && !stall_reg && !dead_reg && !write_control;
-  wire        tx_bit_ends = tx_timer_reg == BIT_END;
-  wire        tx_ends = tx_active && tx_bit_ends && tx_shift_reg[9:1] == 9'd0;
+  // Has the time of the record come: bit 31 of the clocks to it, less 1. A function, so that a simulator works it out in WAIT only.
+  function automatic logic tx_due();
+    /* verilator lint_off UNUSEDSIGNAL */
+    logic [31:0] left;
+    /* verilator lint_on UNUSEDSIGNAL */
+    left = tx_ring_data + ~now_lo;
+    tx_due = left[31];
+  endfunction
 
-  assign tx_refused = tx_queued > 8'd128;
+  wire [ 7:0] tx_free = tx_consumer_reg + tx_producer_not_reg + 8'd1;  // 256 less what is queued; 0: nothing is
+  wire        tx_pending = tx_free != 8'd0;
+
+  assign tx_refused = tx_pending && !tx_free[7];  // more than 128
   assign tx_level = tx_shift_reg[0];
   assign tx_active = tx_state_reg == SEND;
   assign midi_tx = tx_level || loopback_reg;
@@ -185,54 +203,66 @@ module midi_uart
       .read_data(tx_ring_data)
   );
 
-  always_ff @(posedge clk) begin
-    tx_empty_pulse <= tx_ends && !tx_pending && !rst;
+  // As in the receiver.
+  wire tx_awake = tx_pending || tx_active || tx_state_reg != FETCH || tx_empty_pulse || rst;
 
-    tx_timer_reg <= !tx_active || tx_bit_ends ? 9'd0 : tx_timer_reg + 9'd1;
+  always_ff @(posedge clk)
+    if (tx_awake) begin
+      logic may, bit_ends, ends;
+      // Not in the clock of a write to CONTROL: what it holds or flushes must not begin beside it.
+      may = tx_pending && !tx_refused && !hold_reg && !stall_reg && !dead_reg && !write_control;
+      bit_ends = tx_timer_reg == BIT_END;
+      ends = tx_active && bit_ends && tx_shift_reg[9:1] == 9'd0;
 
-    if (tx_state_reg == LOAD && tx_may) tx_shift_reg <= {1'b1, tx_ring_data[7:0], 1'b0};
-    else if (tx_active && tx_bit_ends && !tx_ends) tx_shift_reg <= {1'b0, tx_shift_reg[9:1]};
+      tx_empty_pulse <= ends && !tx_pending && !rst;
 
-    if (tx_active) begin
-      if (tx_ends) tx_state_reg <= FETCH;
-    end else if (!tx_may) tx_state_reg <= FETCH;
-    else
-      case (tx_state_reg)
-        FETCH: tx_state_reg <= WAIT;
-        WAIT: if (tx_left[31]) tx_state_reg <= SECOND;
-        SECOND: tx_state_reg <= LOAD;
-        default: begin
-          tx_state_reg <= SEND;
-          tx_consumer_reg <= tx_consumer_reg + 8'd1;
-        end
-      endcase
+      tx_timer_reg <= !tx_active || bit_ends ? 9'd0 : tx_timer_reg + 9'd1;
 
-    if (rst) begin
-      tx_state_reg <= FETCH;
-      tx_shift_reg <= 10'd1;
-      tx_consumer_reg <= 8'd0;
+      if (tx_state_reg == LOAD && may) tx_shift_reg <= {1'b1, tx_ring_data[7:0], 1'b0};
+      else if (tx_active && bit_ends && !ends) tx_shift_reg <= {1'b0, tx_shift_reg[9:1]};
+
+      if (tx_active) begin
+        if (ends) tx_state_reg <= FETCH;
+      end else if (!may) tx_state_reg <= FETCH;
+      else
+        case (tx_state_reg)
+          FETCH: tx_state_reg <= WAIT;
+          WAIT: if (tx_due()) tx_state_reg <= SECOND;
+          SECOND: tx_state_reg <= LOAD;
+          default: begin
+            tx_state_reg <= SEND;
+            tx_consumer_reg <= tx_consumer_reg + 8'd1;
+          end
+        endcase
+
+      if (rst) begin
+        tx_state_reg <= FETCH;
+        tx_shift_reg <= 10'd1;
+        tx_consumer_reg <= 8'd0;
+      end
     end
-  end
 
   // ------------------------------------------------------------ registers of the host
 
   always_ff @(posedge clk) begin
     bus_ack <= bus_stb && !bus_ack && !rst;
 
-    if (write_control) {dead_reg, stall_reg, loopback_reg, hold_reg, gate_reg} <= bus_wdata[4:0];
-    if (write_register && bus_adr[7:2] == MIDI_RX_CONSUMER[7:2]) rx_consumer_reg <= bus_wdata[7:0];
-    if (clears) rx_consumer_reg <= rx_producer_reg;
-    if (write_register && bus_adr[7:2] == MIDI_TX_PRODUCER[7:2]) tx_producer_reg <= bus_wdata[7:0];
-    if (flushes) tx_producer_reg <= tx_consumer_reg;
+    if (write_register) begin
+      if (write_control) {dead_reg, stall_reg, loopback_reg, hold_reg, gate_reg} <= bus_wdata[4:0];
+      if (bus_adr[7:2] == MIDI_RX_CONSUMER[7:2]) rx_consumer_not_reg <= ~bus_wdata[7:0];
+      if (clears) rx_consumer_not_reg <= ~rx_producer_reg;
+      if (bus_adr[7:2] == MIDI_TX_PRODUCER[7:2]) tx_producer_not_reg <= ~bus_wdata[7:0];
+      if (flushes) tx_producer_not_reg <= ~tx_consumer_reg;
+    end
 
     if (rst) begin
       {dead_reg, stall_reg, loopback_reg, hold_reg, gate_reg} <= 5'd0;
-      rx_consumer_reg <= 8'd0;
-      tx_producer_reg <= 8'd0;
+      rx_consumer_not_reg <= '1;
+      tx_producer_not_reg <= '1;
     end
   end
 
-  wire unused = &{1'b0, bus_adr[15:12], rx_level[6:0], tx_left[30:0]};
+  wire unused = &{1'b0, bus_adr[15:12]};
 
 endmodule
 

@@ -156,12 +156,9 @@ module rig_core
 
   // Slaves that read 0 without a strobe are or-ed as they are: that is smaller than a multiplexer.
   function automatic logic [31:0] read_data();
-    read_data = rdata_core | rdata_time | rdata_midi | rdata_spdif | rdata_i2c | rdata_trigger;
-    if (stb_memory) read_data |= rdata_memory;
-    if (stb_events) read_data |= rdata_events;
-    if (stb_monitors) read_data |= rdata_monitors;
-    if (stb_engine) read_data |= rdata_engine;
-    if (stb_fence) read_data |= rdata_fence;
+    read_data = rdata_core | rdata_time | rdata_midi | rdata_spdif | rdata_i2c | rdata_trigger
+        | (rdata_memory & {32{stb_memory}}) | (rdata_events & {32{stb_events}}) | (rdata_monitors & {32{stb_monitors}})
+        | (rdata_engine & {32{stb_engine}}) | (rdata_fence & {32{stb_fence}});
   endfunction
 
   assign bus_rdata = bus_stb ? read_data() : 'x;

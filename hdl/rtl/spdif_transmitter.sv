@@ -104,7 +104,7 @@ module spdif_transmitter
     phase_reg <= frame_tick ? 7'd0 : phase_reg + 7'(half_ends);
     clock_reg <= frame_tick || half_ends ? 4'd1 : clock_reg + 4'd1;
 
-    if (clock_reg == 4'd1) begin
+    if (clock_reg == 4'd1 && running_reg) begin
       spdif_out  <= spdif_out ^ toggles();
       parity_reg <= !in_preamble && (parity_reg ^ (phase_reg[0] && toggles()));
     end

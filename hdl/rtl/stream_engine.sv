@@ -1,29 +1,5 @@
 `default_nettype none
 
-// Stream engine: moves frames between the converters and audio memory, byte-exact, for several streams in turn.
-//
-// Each stream is a ring of descriptors in audio memory and a FIFO of 64 bytes. One sequencer serves them all by visits: it loads
-// what it needs of the stream's context from block RAM, works with one adder, and writes back. Between two visits every context is
-// consistent; there snapshots are taken and revocations answered.
-//
-// A context has 64 words, at the places where the register map has them: the host's settings, what the host reads, and, from word
-// 32 on, what the engine works with. The RAM has one port for writing and one for reading, both the sequencer's; an access of the
-// host is carried out in a cycle in which the sequencer needs neither (a slot), at most 12 clocks behind its strobe when memory
-// answers within 4.
-//
-// After a frame tick all running streams are visited for one frame each (render: FIFO to converter; capture: the reverse).
-// Otherwise streams are visited in turn to move bytes between memory and FIFO, at most 32 in a visit, until a whole round found
-// nothing to do. A tick ends a visit after the memory access under way.
-//
-// The FIFO holds the bytes of the stream in its own format: byte k of the stream lies at position k modulo 64. It is made of four
-// byte lanes with addresses of their own, so that up to four bytes are read or written at any position at once, and one access
-// moves as many bytes of a memory word as belong to the descriptor.
-//
-// Pointers count modulo 128: their difference is the level. For render the write pointer is BYTES and the read pointer
-// FRAMES x frame size (both modulo 128); for capture the reverse.
-//
-// Limits: when memory is so slow that a tick comes before the pass of the one before it has begun, the converter has missed a
-// frame, and it is counted as such, up to 15 in a row.
 module stream_engine
   import codecrig_pkg::*;
 #(
@@ -89,84 +65,535 @@ module stream_engine
   localparam logic [STREAM_W-1:0] LAST_STREAM = STREAM_W'(STREAMS - 1);
   localparam LEFT_W = $clog2(STREAMS + 1);
 
-  // Words of a context. A snapshot copies word 32 + k to word 16 + k.
-  localparam logic [5:0] CONTROL = 0, CONFIG = 1, RING_BASE = 2, RING_SIZE = 3, STATUS = 6, RING_PRODUCER = 7, UNDERRUNS = 8, OVERRUNS = 9,
-      INTERVAL_BYTES = 10, INTERVAL_LEFT = 11, REVOKE_RANGE = 12, REVOKE_STATUS = 13, REVOKE_LEFT = 14, HIGH_WATER = 15, START_TIME = 28,
-      PACKET_TIME = 30, FIELDS = 32, REASON = 33, ADDRESS = 34, REMAINING = 35, FRAMES_LO = 36, FRAMES_HI = 37, BYTES_LO = 38, BYTES_HI = 39,
-      DESCRIPTORS = 40, TAG = 41, INDEX = 42, FLAGS = 43, PACKET = 44, ZERO = 63;
-  localparam logic [5:0] FIRST_WIPED = FIELDS, LAST_CLEARED = 47;  // STOP clears from the first, reset all up to the last
-  // Snapshot words that are not copies, as k.
-  localparam logic [3:0] SNAP_COUNT = 0, SNAP_LAST = 1, SNAP_NOW_LO = 2, SNAP_NOW_HI = 3, SNAP_FIFO = 9, SNAP_TICKS = 11;
+  // Words of a context: up to 31 as in the register map, where the host's EVENT words, which are not here, leave two places free;
+  // then the engine's own. A snapshot copies word 32 + k to word 16 + k. STOP clears words 36 to 47. UNUSED and ZERO are 0 for ever.
+  localparam logic [5:0] CONTROL = 0, CONFIG = 1, RING_BASE = 2, RING_SIZE = 3, SNAP_COUNT = 4, SETTINGS = 5, STATUS = 6, RING_PRODUCER = 7,
+      UNDERRUNS = 8, OVERRUNS = 9, INTERVAL_BYTES = 10, INTERVAL_LEFT = 11, REVOKE_RANGE = 12, REVOKE_STATUS = 13, REVOKE_LEFT = 14,
+      HIGH_WATER = 15, SNAPSHOT = 16, SNAP_STATE = 17, SNAP_TIME_LO = 18, SNAP_TIME_HI = 19, SNAP_FRAMES_LO = 20, SNAP_FRAMES_HI = 21, SNAP_BYTES_LO = 22, SNAP_BYTES_HI = 23, SNAP_DESCRIPTORS = 24, SNAP_FIFO_BYTES = 25, SNAP_INDEX = 26, SNAP_TICKS = 27, START_TIME = 28,
+      PACKET_TIME = 30, FIELDS = 32, LOAD_SUM = 33, BASE = 34, SIZE = 35, FRAMES_LO = 36, FRAMES_HI = 37, BYTES_LO = 38, BYTES_HI = 39,
+      DESCRIPTORS = 40, INDEX = 42, SLOT = 43, ADDRESS = 44, END = 45, TAG = 46, FLAGS = 47, PACKET = 41;
+  // Words that all streams share.
+  localparam logic [5:0] ZERO = 63, LOAD_TRIED = FLAGS;
+  localparam logic [5:0] FIRST_WIPED = FRAMES_LO, LAST_CLEARED = FLAGS;
 
   // In the order of an access to memory: flags first, so that a removed descriptor costs one access.
-  localparam logic [1:0] WORD_ADDRESS = 0, WORD_LENGTH = 1, WORD_TAG = 2, WORD_FLAGS = 3;
+  localparam logic [1:0] WORD_FLAGS = 3;
 
-  typedef enum logic [5:0] {
-    CLEAR,       // behind reset: zero the RAM
-    IDLE,        // choose a stream and what to do for it
-    LOAD,        // read its fields
-    DECODE,      // take them over
-    ASK,         // what does CONTROL ask for
-    WIPE,        // to STOP: zero the context
-    START_A,     // first RUN: take over CONFIG
-    START_B,     //   check RING_SIZE
-    START_C,     //   take over INTERVAL_BYTES
-    START_D,
-    CONVERT,     // tick: is there a frame, or room for one?
-    SAMPLE,      //   one channel after the other
-    FRAME,       //   count the frame
-    FRAME_CARRY,
-    MARK_A,      //   has it reached a descriptor's first byte
-    MARK_B,
-    MISS,        //   count the underrun or overrun
-    STAMP_LO,    // note the time of a start
-    STAMP_HI,
-    PREPARE_A,   // fill: bytes left in the descriptor
-    PREPARE_B,   //   and where
-    QUEUE_A,     // queue: is there another descriptor
-    QUEUE_B,
-    QUEUE_C,
-    QUEUE_D,
-    FETCH_A,     // next descriptor: read INDEX and RING_BASE
-    FETCH_B,
-    FETCH_C,     //   form its address
-    FETCH,       //   read its four words
-    MARK,        //   note where in the FIFO it starts
-    MOVE_A,      // access to memory, first cycle: take n from REMAINING
-    MOVE_B,      //   until ack: add n to ADDRESS
-    HOST_A,      //   slot for the host between two accesses
-    HOST_B,
-    TOTAL,       // count the bytes
-    TOTAL_CARRY,
-    INTERVAL_A,  // count down to the next INTERVAL event
-    INTERVAL_B,
-    INTERVAL_C,
-    ENDING_A,    // descriptor finished: look at its flags
-    ENDING_B,
-    HALT,        // fault: note the reason
-    SAVE,        // write the fields back
-    HIGH,        // note the highest level
-    NOTE,        // write STATUS
-    GATE,        // slot for the host before an event
-    POST,        // post an event
-    COUNT_A,     // descriptor finished
-    COUNT_B,     //   DESCRIPTORS
-    COUNT_C,     //   INDEX
-    COUNT_D,     //   round the ring
-    SNAPSHOT,
-    REVOKE
+  typedef enum logic [7:0] {
+    CLEAR_A = 0,
+    ASK_SETTINGS = 1,
+    START_B = 2,
+    START_C = 3,
+    IDLE = 4,
+    LOAD = 5,
+    TAIL = 6,
+    TAIL_2 = 7,
+    DECODE_FILL = 8,
+    DECODE_TICK = 9,
+    DECODE_ASK = 10,
+    DECODE_ASK_2 = 11,
+    IDLE_2 = 12,
+    LOAD_2 = 13,
+    PREPARE_A = 14,
+    PREPARE_A_2 = 15,
+    IDLE_3 = 16,
+    LOAD_3 = 17,
+    CONVERT = 18,
+    CONVERT_2 = 19,
+    ASK_SNAPSHOT = 20,
+    STOP_A = 21,
+    START_A = 22,
+    CHANGE = 23,
+    MISS_A = 24,
+    SAMPLE = 25,
+    USE_UP_A = 26,
+    USE_UP_A_2 = 27,
+    SAVE = 28,
+    FRAME_MORE = 29,
+    FRAME_CARRY_A = 30,
+    FRAME_CARRY_A_2 = 31,
+    IDLE_4 = 32,
+    LOAD_4 = 33,
+    PREPARE_B = 34,
+    PREPARE_B_2 = 35,
+    MOVE_A = 36,
+    MOVE_A_2 = 37,
+    FETCH_A = 38,
+    QUEUE_A = 39,
+    FETCH = 40,
+    STORE = 41,
+    HALT_BUS = 42,
+    HALT_BUS_2 = 43,
+    FETCH_2 = 44,
+    LENGTH_A = 45,
+    TAG_A = 46,
+    FLAGS_A = 47,
+    NEW_MARK = 48,
+    BACK = 49,
+    PACKET_WAIT = 50,
+    PACKET_WAIT_2 = 51,
+    MOVE_B = 52,
+    MOVE_A_3 = 53,
+    BYTES = 54,
+    BYTES_2 = 55,
+    SAVE_2 = 56,
+    INTERVAL_A = 57,
+    ENDING_A = 58,
+    INTERVAL_A_2 = 59,
+    IDLE_5 = 60,
+    LOAD_5 = 61,
+    TAIL_3 = 62,
+    HIGH_A = 63,
+    IDLE_6 = 64,
+    LOAD_6 = 65,
+    TAIL_4 = 66,
+    HIGH_B = 67,
+    TAIL_C = 68,
+    POST = 69,
+    NOTE = 70,
+    NOTE_2 = 71,
+    SNAP_LO = 72,
+    SNAP_WAIT = 73,
+    IDLE_7 = 74,
+    IDLE_8 = 75,
+    CLEAR_B = 76,
+    CLEAR_C = 77,
+    CLEAR_A_2 = 78,
+    CLEAR_D = 79,
+    ASK_CONTROL = 80,
+    UNSET_A = 81,
+    UNSET_B = 82,
+    UNSET_C = 83,
+    ASK_REVOKE = 84,
+    SNAP_WAIT_2 = 85,
+    IDLE_9 = 86,
+    REVOKE_A = 87,
+    WIPE_A = 88,
+    STOP_B = 89,
+    WIPE_B = 90,
+    CHANGE_2 = 91,
+    START_D = 92,
+    HALT_CONFIG = 93,
+    START_I = 94,
+    HALT_LOAD = 95,
+    START_O = 96,
+    START_P = 97,
+    SAMPLE_2 = 98,
+    FRAME = 99,
+    FRAME_DONE = 100,
+    FRAME_MORE_2 = 101,
+    MARK_B = 102,
+    START_WAIT = 103,
+    START_LO = 104,
+    START_WAIT_2 = 105,
+    FRAME_DONE_2 = 106,
+    MARK_B_2 = 107,
+    SAVE_3 = 108,
+    PACKET_WAIT_3 = 109,
+    PACKET_LO = 110,
+    PACKET_WAIT_4 = 111,
+    SAVE_4 = 112,
+    BACK_2 = 113,
+    MISS_B = 114,
+    IDLE_10 = 115,
+    UNDER_A = 116,
+    OVER_A = 117,
+    MISS_C = 118,
+    IDLE_11 = 119,
+    USE_UP_B = 120,
+    IDLE_12 = 121,
+    QUEUE_D = 122,
+    IDLE_13 = 123,
+    FETCH_A_2 = 124,
+    HALT_AHEAD = 125,
+    FETCH_3 = 126,
+    HALT_OUTSIDE = 127,
+    FETCH_4 = 128,
+    REMOVED = 129,
+    LENGTH_B = 130,
+    HALT_LENGTH = 131,
+    BYTES_3 = 132,
+    MOVE_B_2 = 133,
+    MOVED = 134,
+    BYTES_CARRY_A = 135,
+    INTERVAL_C = 136,
+    INTERVAL_B = 137,
+    SAVE_5 = 138,
+    ENDING_A_2 = 139,
+    INTERVAL_E = 140,
+    INTERVAL_OFF = 141,
+    ENDING_B = 142,
+    HALT_BUS_3 = 143,
+    TAIL_C_2 = 144,
+    POST_2 = 145,
+    POST_3 = 146,
+    TAIL_C_3 = 147,
+    IDLE_14 = 148,
+    COUNT_A = 149,
+    COUNT_B = 150,
+    IDLE_15 = 151,
+    IDLE_16 = 152,
+    COUNT_E = 153,
+    SNAP_FIFO = 154,
+    IDLE_17 = 155,
+    SNAP_J = 156,
+    SNAP_I = 157,
+    REVOKE_REFUSE_A = 158,
+    REVOKE_B = 159,
+    REVOKE_C = 160,
+    REVOKE_REFUSE_A_2 = 161,
+    REVOKE_REFUSE_A_3 = 162,
+    REVOKE_E = 163,
+    REVOKE_UNUSED_A = 164,
+    REVOKE_G = 165,
+    REVOKE_H = 166,
+    REVOKE_UNUSED_A_2 = 167,
+    REVOKE_J = 168,
+    REVOKE_UNUSED_A_3 = 169,
+    START_E = 170,
+    START_F = 171,
+    START_G = 172,
+    START_H = 173,
+    START_J = 174,
+    START_K = 175,
+    START_L = 176,
+    START_M = 177,
+    START_N = 178,
+    FRAME_CARRY_B = 179,
+    START_HI = 180,
+    PACKET_HI = 181,
+    UNDER_B = 182,
+    OVER_B = 183,
+    QUEUE_B = 184,
+    QUEUE_C = 185,
+    BYTES_CARRY_B = 186,
+    INTERVAL_D = 187,
+    NOTE_LENGTH = 188,
+    NOTE_OUTSIDE = 189,
+    NOTE_CONFIG = 190,
+    NOTE_LOAD = 191,
+    NOTE_AHEAD = 192,
+    NOTE_BUS = 193,
+    HALT = 194,
+    REFUSE = 195,
+    REFUSE_SETTINGS = 196,
+    TAIL_B = 197,
+    COUNT_C = 198,
+    COUNT_D = 199,
+    COUNT_F = 200,
+    SNAP_HI = 201,
+    SNAP_TICK = 202,
+    SNAP_A = 203,
+    SNAP_B = 204,
+    SNAP_C = 205,
+    SNAP_D = 206,
+    SNAP_E = 207,
+    SNAP_F = 208,
+    SNAP_G = 209,
+    SNAP_H = 210,
+    SNAP_K = 211,
+    REVOKE_D = 212,
+    REVOKE_F = 213,
+    REVOKE_I = 214,
+    REVOKE_K = 215,
+    REVOKE_L = 216,
+    REVOKE_UNUSED_B = 217,
+    REVOKE_UNUSED_C = 218,
+    REVOKE_REFUSE_B = 219,
+    REVOKE_REFUSE_C = 220,
+    REVOKE_REFUSE_D = 221
   } state_t;
-  typedef enum logic [1:0] {FILL, TICK, SNAPSHOT_VISIT, REVOKE_VISIT} visit_t;
+  typedef enum logic [5:0] {
+    IF_NEVER = 0,
+    IF_WORD_LAST = 1,
+    IF_STREAM_LAST = 2,
+    IF_VISIT = 3,
+    IF_ASKED = 4,
+    IF_MARKED_WORD = 5,
+    IF_STARTED = 6,
+    IF_CONTROL = 7,
+    IF_BAD_CONFIG = 8,
+    IF_RESULT_31 = 9,
+    IF_SHORT = 10,
+    IF_CONVERT = 11,
+    IF_FRAME = 12,
+    IF_FRAME_MORE = 13,
+    IF_FRESH = 14,
+    IF_LATE = 15,
+    IF_WATCHING = 16,
+    IF_PASSED = 17,
+    IF_FILLING = 18,
+    IF_NOT_MISSED = 19,
+    IF_CAPTURE = 20,
+    IF_GAP = 21,
+    IF_SILENT = 22,
+    IF_PREPARED = 23,
+    IF_ZERO_16 = 24,
+    IF_RESULT_17 = 25,
+    IF_WORD = 26,
+    IF_REMOVED = 27,
+    IF_ZERO = 28,
+    IF_OUTSIDE = 29,
+    IF_TAG = 30,
+    IF_CARRY = 31,
+    IF_MOVED = 32,
+    IF_FINISHED = 33,
+    IF_ERROR = 34,
+    IF_TAIL = 35,
+    IF_POSTING = 36,
+    IF_DONE = 37,
+    IF_ENDED = 38,
+    IF_SNAP_WAIT = 39,
+    IF_TICKED = 40,
+    IF_RESULT_8 = 41,
+    IF_QUEUE = 42,
+    IF_NOT_BEHIND = 43,
+    IF_FILLABLE = 48,
+    IF_RUNNING = 49,
+    IF_ROOM = 50,
+    IF_SAVED = 51,
+    IF_HIGHER = 52,
+    IF_MORE = 53,
+    IF_PICK = 54,
+    IF_LAST_CHANNEL = 56,
+    IF_MEMORY = 57,
+    IF_MAY_MOVE = 58,
+    IF_MOVE = 59,
+    IF_EVENT = 60
+  } condition_t;
+  typedef enum logic [4:0] {
+    ADD_NONE = 0,
+    ADD_ONE = 1,
+    ADD_BUDGET = 2,
+    ADD_CLOCKS = 3,
+    ADD_FIELDS = 4,
+    ADD_LEVEL = 5,
+    ADD_LITERAL = 6,
+    ADD_MEMORY = 7,
+    ADD_MINUS_CLOCKS = 8,
+    ADD_MINUS_HIGH = 9,
+    ADD_MINUS_LEVEL = 10,
+    ADD_MINUS_LOW = 11,
+    ADD_MINUS_MOVED = 12,
+    ADD_MINUS_OVER = 13,
+    ADD_MOVED = 14,
+    ADD_NOT_MOVED = 15,
+    ADD_NOW_HI = 16,
+    ADD_NOW_LO = 17,
+    ADD_SIXTEEN = 18,
+    ADD_STATUS = 19,
+    ADD_TICKS = 20
+  } operand_t;
+  typedef enum logic [5:0] {
+    DO_NOTHING = 48,
+    DO_CHANGE = 49,
+    DO_CONFIG = 50,
+    DO_DECODE = 51,
+    DO_DONE = 52,
+    DO_ENDING = 53,
+    DO_HALT = 54,
+    DO_INTERVAL = 55,
+    DO_MISS = 56,
+    DO_REFUSE = 57,
+    DO_REFUSE_SETTINGS = 58,
+    DO_STARTED = 59,
+    DO_USE_UP = 60,
+    DO_WIPE = 61
+  } act_t;
 
-  // One-hot is smaller and faster on an FPGA; synthesis would not choose it by itself.
-  (* fsm_encoding = "one-hot" *) state_t state_reg;
+  // Row of the program: which row follows, how the condition changes that, words of the context to read and to write, what is added.
+  typedef struct packed {
+    state_t next;
+    condition_t condition;
+    logic [5:0] read, write;
+    operand_t operand;
+    logic take;
+  } row_t;
+
+  function automatic row_t row(state_t next, condition_t condition, logic [5:0] read, logic [5:0] write, operand_t operand, logic take);
+    row = '{next, condition, read, write, operand, take};
+  endfunction
+
+  function automatic row_t program_of(logic [7:0] state);
+    case (state_t'(state))
+      CLEAR_A, CLEAR_A_2: program_of = row(CLEAR_B, IF_NEVER, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
+      CLEAR_B: program_of = row(CLEAR_B, IF_WORD_LAST, ZERO, 6'd0, ADD_NONE, 1'b0);
+      CLEAR_C: program_of = row(CLEAR_A_2, IF_STREAM_LAST, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
+      CLEAR_D: program_of = row(IDLE, IF_NEVER, ZERO, LOAD_SUM, ADD_NONE, 1'b0);
+      IDLE, IDLE_2, IDLE_3, IDLE_4, IDLE_5, IDLE_6, IDLE_7, IDLE_8, IDLE_9, IDLE_10, IDLE_11, IDLE_12, IDLE_13, IDLE_14, IDLE_15, IDLE_16, IDLE_17: program_of = row(IDLE, IF_PICK, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
+      LOAD, LOAD_2, LOAD_3, LOAD_4, LOAD_5, LOAD_6: program_of = row(DECODE_FILL, IF_VISIT, FIELDS, DO_NOTHING, ADD_NONE, 1'b0);
+      DECODE_FILL: program_of = row(IDLE_2, IF_FILLABLE, ADDRESS, DO_DECODE, ADD_NONE, 1'b0);
+      DECODE_TICK: program_of = row(IDLE_3, IF_RUNNING, ZERO, DO_DECODE, ADD_NONE, 1'b0);
+      DECODE_ASK, DECODE_ASK_2: program_of = row(ASK_SETTINGS, IF_ASKED, SETTINGS, DO_DECODE, ADD_NONE, 1'b0);
+      ASK_SETTINGS: program_of = row(ASK_CONTROL, IF_MARKED_WORD, CONTROL, DO_NOTHING, ADD_NONE, 1'b0);
+      UNSET_A: program_of = row(UNSET_B, IF_STARTED, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
+      UNSET_B: program_of = row(ASK_CONTROL, IF_NEVER, CONTROL, SETTINGS, ADD_NONE, 1'b0);
+      UNSET_C: program_of = row(REFUSE_SETTINGS, IF_NEVER, ZERO, SETTINGS, ADD_NONE, 1'b0);
+      ASK_CONTROL: program_of = row(ASK_SNAPSHOT, IF_CONTROL, SNAPSHOT, DO_NOTHING, ADD_NONE, 1'b0);
+      CHANGE, CHANGE_2: program_of = row(SAVE, IF_NEVER, ZERO, DO_CHANGE, ADD_NONE, 1'b0);
+      ASK_SNAPSHOT: program_of = row(ASK_REVOKE, IF_MARKED_WORD, REVOKE_STATUS, DO_NOTHING, ADD_NONE, 1'b0);
+      ASK_REVOKE: program_of = row(IDLE_9, IF_MARKED_WORD, REVOKE_RANGE, DO_NOTHING, ADD_NONE, 1'b0);
+      STOP_A: program_of = row(WIPE_A, IF_STARTED, LOAD_SUM, DO_NOTHING, ADD_NONE, 1'b0);
+      STOP_B: program_of = row(WIPE_A, IF_NEVER, ZERO, LOAD_SUM, ADD_CLOCKS, 1'b0);
+      WIPE_A: program_of = row(WIPE_B, IF_NEVER, ZERO, DO_WIPE, ADD_NONE, 1'b0);
+      WIPE_B: program_of = row(WIPE_B, IF_WORD_LAST, ZERO, 6'd0, ADD_NONE, 1'b0);
+      START_A: program_of = row(START_B, IF_NEVER, CONFIG, DO_NOTHING, ADD_NONE, 1'b0);
+      START_B: program_of = row(START_C, IF_NEVER, RING_SIZE, DO_CONFIG, ADD_NONE, 1'b0);
+      START_C: program_of = row(START_D, IF_BAD_CONFIG, RING_BASE, SIZE, ADD_NONE, 1'b0);
+      START_D: program_of = row(START_E, IF_NEVER, RING_BASE, BASE, ADD_NONE, 1'b0);
+      START_E: program_of = row(START_F, IF_NEVER, LOAD_SUM, SLOT, ADD_NONE, 1'b0);
+      START_F: program_of = row(START_G, IF_NEVER, ZERO, LOAD_TRIED, ADD_MINUS_CLOCKS, 1'b0);
+      START_G: program_of = row(START_H, IF_NEVER, LOAD_TRIED, DO_NOTHING, ADD_NONE, 1'b0);
+      START_H: program_of = row(START_I, IF_RESULT_31, LOAD_TRIED, DO_NOTHING, ADD_BUDGET, 1'b0);
+      START_I: program_of = row(START_J, IF_NEVER, ZERO, LOAD_SUM, ADD_NONE, 1'b0);
+      START_J: program_of = row(START_K, IF_NEVER, ZERO, UNDERRUNS, ADD_NONE, 1'b0);
+      START_K: program_of = row(START_L, IF_NEVER, ZERO, OVERRUNS, ADD_NONE, 1'b0);
+      START_L: program_of = row(START_M, IF_NEVER, ZERO, HIGH_WATER, ADD_NONE, 1'b0);
+      START_M: program_of = row(START_N, IF_NEVER, INTERVAL_BYTES, INTERVAL_LEFT, ADD_NONE, 1'b0);
+      START_N: program_of = row(START_O, IF_SHORT, INTERVAL_BYTES, DO_NOTHING, ADD_NONE, 1'b0);
+      START_O: program_of = row(START_P, IF_NEVER, ZERO, INTERVAL_LEFT, ADD_NONE, 1'b0);
+      START_P: program_of = row(SAVE, IF_NEVER, ZERO, DO_STARTED, ADD_NONE, 1'b0);
+      CONVERT, CONVERT_2: program_of = row(MISS_A, IF_CONVERT, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
+      SAMPLE, SAMPLE_2: program_of = row(SAMPLE_2, IF_LAST_CHANNEL, FRAMES_LO, DO_NOTHING, ADD_NONE, 1'b0);
+      FRAME: program_of = row(SAVE, IF_FRAME, ZERO, FRAMES_LO, ADD_ONE, 1'b0);
+      FRAME_CARRY_A, FRAME_CARRY_A_2: program_of = row(FRAME_CARRY_B, IF_NEVER, FRAMES_HI, DO_NOTHING, ADD_NONE, 1'b0);
+      FRAME_CARRY_B: program_of = row(FRAME_DONE, IF_FRAME_MORE, ZERO, FRAMES_HI, ADD_ONE, 1'b0);
+      FRAME_DONE, FRAME_DONE_2: program_of = row(SAVE, IF_NEVER, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
+      FRAME_MORE, FRAME_MORE_2: program_of = row(MARK_B, IF_FRESH, PACKET, DO_NOTHING, ADD_NONE, 1'b0);
+      START_WAIT, START_WAIT_2: program_of = row(START_LO, IF_LATE, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
+      START_LO: program_of = row(START_HI, IF_NEVER, ZERO, START_TIME, ADD_NOW_LO, 1'b0);
+      START_HI: program_of = row(FRAME_DONE_2, IF_WATCHING, PACKET, START_TIME | 6'd1, ADD_NOW_HI, 1'b0);
+      MARK_B, MARK_B_2: program_of = row(SAVE_3, IF_PASSED, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
+      PACKET_WAIT, PACKET_WAIT_2, PACKET_WAIT_3, PACKET_WAIT_4: program_of = row(PACKET_LO, IF_LATE, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
+      PACKET_LO: program_of = row(PACKET_HI, IF_NEVER, ZERO, PACKET_TIME, ADD_NOW_LO, 1'b0);
+      PACKET_HI: program_of = row(SAVE_4, IF_FILLING, ZERO, PACKET_TIME | 6'd1, ADD_NOW_HI, 1'b0);
+      MISS_A: program_of = row(MISS_B, IF_NOT_MISSED, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
+      MISS_B: program_of = row(UNDER_A, IF_CAPTURE, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
+      UNDER_A: program_of = row(UNDER_B, IF_NEVER, UNDERRUNS, DO_NOTHING, ADD_NONE, 1'b0);
+      UNDER_B: program_of = row(MISS_C, IF_GAP, ZERO, UNDERRUNS, ADD_ONE, 1'b0);
+      OVER_A: program_of = row(OVER_B, IF_NEVER, OVERRUNS, DO_NOTHING, ADD_NONE, 1'b0);
+      OVER_B: program_of = row(MISS_C, IF_GAP, ZERO, OVERRUNS, ADD_ONE, 1'b0);
+      MISS_C: program_of = row(SAVE, IF_NEVER, ZERO, DO_MISS, ADD_NONE, 1'b0);
+      USE_UP_A, USE_UP_A_2: program_of = row(USE_UP_B, IF_SILENT, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
+      USE_UP_B: program_of = row(SAVE, IF_NEVER, ZERO, DO_USE_UP, ADD_NONE, 1'b0);
+      PREPARE_A, PREPARE_A_2: program_of = row(IDLE_4, IF_ROOM, END, DO_NOTHING, ADD_NONE, 1'b1);
+      PREPARE_B, PREPARE_B_2: program_of = row(MOVE_A, IF_PREPARED, SLOT, DO_NOTHING, ADD_MINUS_LOW, 1'b0);
+      QUEUE_A: program_of = row(QUEUE_B, IF_NEVER, DESCRIPTORS, DO_NOTHING, ADD_NONE, 1'b0);
+      QUEUE_B: program_of = row(QUEUE_C, IF_NEVER, RING_PRODUCER, DO_NOTHING, ADD_NONE, 1'b1);
+      QUEUE_C: program_of = row(QUEUE_D, IF_ZERO_16, SIZE, DO_NOTHING, ADD_MINUS_LOW, 1'b1);
+      QUEUE_D: program_of = row(FETCH_A_2, IF_RESULT_17, SLOT, DO_NOTHING, ADD_MINUS_LOW, 1'b0);
+      FETCH_A, FETCH_A_2: program_of = row(FETCH_3, IF_RESULT_17, ZERO, DO_NOTHING, ADD_NONE, 1'b1);
+      FETCH, FETCH_2, FETCH_3, FETCH_4: program_of = row(FETCH, IF_MEMORY, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
+      STORE: program_of = row(FETCH_2, IF_WORD, ZERO, ADDRESS, ADD_MEMORY, 1'b0);
+      FLAGS_A: program_of = row(FETCH_4, IF_REMOVED, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
+      REMOVED: program_of = row(SAVE, IF_NEVER, ZERO, DO_DONE, ADD_NONE, 1'b0);
+      LENGTH_A: program_of = row(LENGTH_B, IF_ZERO, ADDRESS, DO_NOTHING, ADD_MEMORY, 1'b0);
+      LENGTH_B: program_of = row(FETCH_3, IF_OUTSIDE, ZERO, END, ADD_MEMORY, 1'b0);
+      TAG_A: program_of = row(NEW_MARK, IF_TAG, BYTES_LO, DO_NOTHING, ADD_NONE, 1'b0);
+      NEW_MARK: program_of = row(PREPARE_A, IF_NEVER, ADDRESS, PACKET, ADD_NONE, 1'b0);
+      BACK, BACK_2: program_of = row(PREPARE_A, IF_NEVER, ADDRESS, DO_NOTHING, ADD_NONE, 1'b0);
+      MOVE_A, MOVE_A_2, MOVE_A_3: program_of = row(BYTES_3, IF_MAY_MOVE, BYTES_LO, DO_NOTHING, ADD_NONE, 1'b0);
+      MOVE_B, MOVE_B_2: program_of = row(MOVE_B, IF_MOVE, BYTES_LO, DO_NOTHING, ADD_NONE, 1'b0);
+      BYTES, BYTES_2, BYTES_3: program_of = row(MOVED, IF_CARRY, ADDRESS, BYTES_LO, ADD_MOVED, 1'b0);
+      BYTES_CARRY_A: program_of = row(BYTES_CARRY_B, IF_NEVER, BYTES_HI, DO_NOTHING, ADD_NONE, 1'b0);
+      BYTES_CARRY_B: program_of = row(MOVED, IF_NEVER, ADDRESS, BYTES_HI, ADD_ONE, 1'b0);
+      MOVED: program_of = row(SAVE_2, IF_MOVED, INTERVAL_LEFT, ADDRESS, ADD_MOVED, 1'b0);
+      INTERVAL_A, INTERVAL_A_2: program_of = row(INTERVAL_C, IF_CARRY, INTERVAL_LEFT, DO_NOTHING, ADD_NOT_MOVED, 1'b1);
+      INTERVAL_B: program_of = row(SAVE_5, IF_FINISHED, ZERO, INTERVAL_LEFT, ADD_MINUS_MOVED, 1'b0);
+      INTERVAL_C: program_of = row(INTERVAL_D, IF_NEVER, INTERVAL_BYTES, DO_NOTHING, ADD_NONE, 1'b0);
+      INTERVAL_D: program_of = row(INTERVAL_E, IF_SHORT, ZERO, INTERVAL_LEFT, ADD_MINUS_OVER, 1'b0);
+      INTERVAL_E: program_of = row(SAVE_5, IF_FINISHED, ZERO, DO_INTERVAL, ADD_NONE, 1'b0);
+      INTERVAL_OFF: program_of = row(SAVE_5, IF_FINISHED, ZERO, INTERVAL_LEFT, ADD_NONE, 1'b0);
+      ENDING_A, ENDING_A_2: program_of = row(ENDING_B, IF_ERROR, FLAGS, DO_NOTHING, ADD_NONE, 1'b0);
+      ENDING_B: program_of = row(SAVE, IF_NEVER, ZERO, DO_ENDING, ADD_NONE, 1'b0);
+      HALT_LENGTH: program_of = row(NOTE_LENGTH, IF_NEVER, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
+      NOTE_LENGTH: program_of = row(HALT, IF_NEVER, 6'd1, TAG, ADD_LITERAL, 1'b0);
+      HALT_OUTSIDE: program_of = row(NOTE_OUTSIDE, IF_NEVER, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
+      NOTE_OUTSIDE: program_of = row(HALT, IF_NEVER, 6'd2, TAG, ADD_LITERAL, 1'b0);
+      HALT_CONFIG: program_of = row(NOTE_CONFIG, IF_NEVER, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
+      NOTE_CONFIG: program_of = row(HALT, IF_NEVER, 6'd3, TAG, ADD_LITERAL, 1'b0);
+      HALT_LOAD: program_of = row(NOTE_LOAD, IF_NEVER, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
+      NOTE_LOAD: program_of = row(HALT, IF_NEVER, 6'd4, TAG, ADD_LITERAL, 1'b0);
+      HALT_AHEAD: program_of = row(NOTE_AHEAD, IF_NEVER, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
+      NOTE_AHEAD: program_of = row(HALT, IF_NEVER, 6'd5, TAG, ADD_LITERAL, 1'b0);
+      HALT_BUS, HALT_BUS_2, HALT_BUS_3: program_of = row(NOTE_BUS, IF_NEVER, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
+      NOTE_BUS: program_of = row(HALT, IF_NEVER, 6'd6, TAG, ADD_LITERAL, 1'b0);
+      HALT: program_of = row(SAVE, IF_NEVER, ZERO, DO_HALT, ADD_NONE, 1'b0);
+      REFUSE: program_of = row(TAIL, IF_NEVER, ZERO, DO_REFUSE, ADD_NONE, 1'b0);
+      REFUSE_SETTINGS: program_of = row(TAIL, IF_NEVER, ZERO, DO_REFUSE_SETTINGS, ADD_NONE, 1'b0);
+      SAVE, SAVE_2, SAVE_3, SAVE_4, SAVE_5: program_of = row(IDLE_5, IF_SAVED, HIGH_WATER, FIELDS, ADD_FIELDS, 1'b0);
+      HIGH_A: program_of = row(IDLE_6, IF_HIGHER, ZERO, DO_NOTHING, ADD_MINUS_LEVEL, 1'b0);
+      HIGH_B: program_of = row(IDLE, IF_MORE, ZERO, HIGH_WATER, ADD_LEVEL, 1'b0);
+      TAIL, TAIL_2, TAIL_3, TAIL_4: program_of = row(TAIL_C, IF_TAIL, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
+      NOTE, NOTE_2: program_of = row(TAIL_B, IF_NEVER, ZERO, STATUS, ADD_STATUS, 1'b0);
+      TAIL_B: program_of = row(TAIL_C, IF_POSTING, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
+      POST, POST_2, POST_3: program_of = row(POST_3, IF_EVENT, 6'd0, DO_NOTHING, ADD_NONE, 1'b0);
+      TAIL_C, TAIL_C_2, TAIL_C_3: program_of = row(IDLE_14, IF_DONE, DESCRIPTORS, DO_NOTHING, ADD_NONE, 1'b0);
+      COUNT_A: program_of = row(COUNT_B, IF_ENDED, SLOT, DESCRIPTORS, ADD_ONE, 1'b0);
+      COUNT_B: program_of = row(COUNT_C, IF_NEVER, INDEX, SLOT, ADD_SIXTEEN, 1'b0);
+      COUNT_C: program_of = row(COUNT_D, IF_NEVER, SIZE, INDEX, ADD_ONE, 1'b1);
+      COUNT_D: program_of = row(IDLE_16, IF_ZERO_16, ZERO, DO_NOTHING, ADD_MINUS_LOW, 1'b0);
+      COUNT_E: program_of = row(COUNT_F, IF_NEVER, BASE, INDEX, ADD_NONE, 1'b0);
+      COUNT_F: program_of = row(IDLE, IF_NEVER, ZERO, SLOT, ADD_NONE, 1'b0);
+      SNAP_WAIT, SNAP_WAIT_2: program_of = row(SNAP_LO, IF_SNAP_WAIT, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
+      SNAP_LO: program_of = row(SNAP_HI, IF_NEVER, ZERO, SNAP_TIME_LO, ADD_NOW_LO, 1'b0);
+      SNAP_HI: program_of = row(SNAP_TICK, IF_NEVER, ZERO, SNAP_TIME_HI, ADD_NOW_HI, 1'b0);
+      SNAP_TICK: program_of = row(SNAP_FIFO, IF_TICKED, ZERO, SNAP_TICKS, ADD_TICKS, 1'b0);
+      SNAP_FIFO: program_of = row(SNAP_A, IF_NEVER, FRAMES_LO, SNAP_FIFO_BYTES, ADD_LEVEL, 1'b0);
+      SNAP_A: program_of = row(SNAP_B, IF_NEVER, FRAMES_HI, SNAP_FRAMES_LO, ADD_NONE, 1'b0);
+      SNAP_B: program_of = row(SNAP_C, IF_NEVER, BYTES_LO, SNAP_FRAMES_HI, ADD_NONE, 1'b0);
+      SNAP_C: program_of = row(SNAP_D, IF_NEVER, BYTES_HI, SNAP_BYTES_LO, ADD_NONE, 1'b0);
+      SNAP_D: program_of = row(SNAP_E, IF_NEVER, DESCRIPTORS, SNAP_BYTES_HI, ADD_NONE, 1'b0);
+      SNAP_E: program_of = row(SNAP_F, IF_NEVER, INDEX, SNAP_DESCRIPTORS, ADD_NONE, 1'b0);
+      SNAP_F: program_of = row(SNAP_G, IF_NEVER, STATUS, SNAP_INDEX, ADD_NONE, 1'b0);
+      SNAP_G: program_of = row(SNAP_H, IF_NEVER, SNAP_COUNT, SNAP_STATE, ADD_NONE, 1'b0);
+      SNAP_H: program_of = row(SNAP_J, IF_RESULT_8, ZERO, SNAP_COUNT, ADD_ONE, 1'b0);
+      SNAP_I: program_of = row(SNAP_J, IF_NEVER, ZERO, SNAP_COUNT, ADD_NONE, 1'b0);
+      SNAP_J: program_of = row(SNAP_K, IF_NEVER, SNAP_COUNT, DO_NOTHING, ADD_NONE, 1'b0);
+      SNAP_K: program_of = row(ASK_REVOKE, IF_NEVER, REVOKE_STATUS, SNAPSHOT, ADD_NONE, 1'b0);
+      REVOKE_A: program_of = row(REVOKE_REFUSE_A, IF_QUEUE, REVOKE_RANGE, DO_NOTHING, ADD_NONE, 1'b1);
+      REVOKE_B: program_of = row(REVOKE_C, IF_RESULT_31, RING_PRODUCER, DO_NOTHING, ADD_MINUS_HIGH, 1'b0);
+      REVOKE_C: program_of = row(REVOKE_D, IF_NEVER, REVOKE_RANGE, DO_NOTHING, ADD_NONE, 1'b1);
+      REVOKE_D: program_of = row(REVOKE_REFUSE_A_3, IF_RESULT_31, DESCRIPTORS, DO_NOTHING, ADD_MINUS_HIGH, 1'b0);
+      REVOKE_E: program_of = row(REVOKE_F, IF_NEVER, REVOKE_RANGE, DO_NOTHING, ADD_NONE, 1'b1);
+      REVOKE_F: program_of = row(REVOKE_UNUSED_A, IF_NOT_BEHIND, REVOKE_RANGE, DO_NOTHING, ADD_MINUS_LOW, 1'b0);
+      REVOKE_G: program_of = row(REVOKE_H, IF_RESULT_31, ADDRESS, DO_NOTHING, ADD_MINUS_HIGH, 1'b0);
+      REVOKE_H: program_of = row(REVOKE_I, IF_NEVER, END, DO_NOTHING, ADD_NONE, 1'b1);
+      REVOKE_I: program_of = row(REVOKE_J, IF_ZERO, ADDRESS, REVOKE_LEFT, ADD_MINUS_LOW, 1'b0);
+      REVOKE_J: program_of = row(REVOKE_K, IF_NEVER, ZERO, END, ADD_NONE, 1'b0);
+      REVOKE_K: program_of = row(REVOKE_L, IF_NEVER, 6'd1, REVOKE_STATUS, ADD_LITERAL, 1'b0);
+      REVOKE_L: program_of = row(TAIL, IF_NEVER, ZERO, DO_DONE, ADD_NONE, 1'b0);
+      REVOKE_UNUSED_A, REVOKE_UNUSED_A_2, REVOKE_UNUSED_A_3: program_of = row(REVOKE_UNUSED_B, IF_NEVER, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
+      REVOKE_UNUSED_B: program_of = row(REVOKE_UNUSED_C, IF_NEVER, ZERO, REVOKE_LEFT, ADD_NONE, 1'b0);
+      REVOKE_UNUSED_C: program_of = row(IDLE, IF_NEVER, ZERO, REVOKE_STATUS, ADD_NONE, 1'b0);
+      REVOKE_REFUSE_A, REVOKE_REFUSE_A_2, REVOKE_REFUSE_A_3: program_of = row(REVOKE_REFUSE_B, IF_NEVER, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
+      REVOKE_REFUSE_B: program_of = row(REVOKE_REFUSE_C, IF_NEVER, ZERO, REVOKE_LEFT, ADD_NONE, 1'b0);
+      REVOKE_REFUSE_C: program_of = row(REVOKE_REFUSE_D, IF_NEVER, 6'd2, REVOKE_STATUS, ADD_LITERAL, 1'b0);
+      REVOKE_REFUSE_D: program_of = row(REFUSE, IF_NEVER, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
+      default: program_of = '0;
+    endcase
+  endfunction
+
+  typedef logic [255:0][31:0] program_t;
+  function automatic program_t whole_program();
+    for (int i = 0; i < 256; i++) whole_program[i] = program_of(8'(i));
+  endfunction
+  localparam program_t PROGRAM = whole_program();
+  logic [31:0] rows[256];
+  initial for (int i = 0; i < 256; i++) rows[i] = PROGRAM[i];
+
+  localparam logic [2:0] REFUSED_SETTINGS = 7;  // in cause_reg: REFUSED, because of settings
+
+  typedef enum logic [1:0] {FILL, TICK, ASK} visit_t;
+
+  state_t state_reg, next;  // state_reg is for looking at only
+  row_t now_reg;  // its row
   visit_t visit_reg;
   logic [STREAM_W-1:0] stream_reg, fill_stream_reg;
   logic [LEFT_W-1:0] left_reg;  // fill visits still to be made before all streams are known to be idle
+  logic [STREAMS-1:0] asked_reg;  // streams that the host asks something of
   logic [3:0] ticks_reg;  // ticks that wait for their pass
   logic late_reg;  // this pass is for a tick that has already been missed
-  logic [STREAMS-1:0] snapshot_reg, revoke_reg;  // snapshots and revocations asked for
-  logic [STREAMS-1:0] control_reg;  // CONTROL was written, and not looked at
   logic [5:0] word_reg;  // counts words where a state goes through several
 
   // The stream's fields, while it is visited.
@@ -183,88 +610,145 @@ module stream_engine
   logic silent_reg;  //   and the converter has used it up
   logic fresh_reg;  // RUN, and no frame since
   logic marked_reg;  // PACKET holds where in the FIFO a descriptor starts
+  logic interval_on_reg;
   logic [6:0] write_reg, read_reg;  // FIFO pointers, bytes
 
   // Work of one visit.
-  logic [16:0] address_reg;  // byte address of the next memory access
-  logic [2:0] remaining_reg;  // bytes left in the descriptor, 4 stands for more
+  logic [17:0] address_reg;  // byte address of the next memory access; or what is to be subtracted
+  logic [5:0] rest_reg;  // bytes left in the descriptor, 63 stands for more
   logic [2:0] limit_reg;  // bytes that descriptor and FIFO let move at once, 0 to 4
   logic [5:0] moved_reg;  // bytes moved
+  logic [31:0] fetched_reg;  // word of a descriptor
   logic [2:0] channel_reg;
-  logic [2:0] reason_reg;
   logic changed_reg, done_reg, post_reg;  // STATUS changed; descriptor finished; event to be posted
+  logic error_reg;  // memory refused
   logic [2:0] cause_reg;
   logic interval_reg;  // INTERVAL to be posted
-  logic [5:0] over_reg;  // INTERVAL_LEFT below zero
-  logic off_reg;  // INTERVAL_LEFT was 0: no interval has been set
   logic last_reg;  // the finished descriptor had the LAST flag
-  logic packet_reg;  // which time to note: PACKET_TIME, not START_TIME
-  logic outside_reg;  // revocation: the current descriptor lies outside the range
-  logic [10:0] load_reg;  // clocks of a frame that the streams need
+
+
+  // ------------------------------------------------------------ the row at work
+
+  wire condition_t condition = now_reg.condition;
+  wire operand_t add = now_reg.operand;
+  wire act_t act = act_t'(now_reg.write);
+  wire walk = condition == IF_WORD_LAST || condition == IF_WORD;
+  wire sampling = condition == IF_LAST_CHANNEL;
+  wire fetching = condition == IF_MEMORY;
+  wire moving = condition == IF_MOVE;
+  wire posting = condition == IF_EVENT;
 
   // ------------------------------------------------------------ context RAM and the host
 
-  logic context_write;
-  logic [5:0] context_write_word, context_read_word;
-  logic [31:0] context_wdata, context_rdata;
+  logic [5:0] last_read_reg;
+  logic [31:0] context_rdata;
+  wire [31:0] result;
+  wire uses = condition[5:3] != 3'd7;
+  wire write = now_reg.write[5:4] != 2'd3;
+  wire [5:0] write_word = now_reg.write | (word_reg & {6{walk}});
+  logic [5:0] event_read;
+  wire [5:0] read_word = now_reg.read | (event_read & {6{posting}});
+  logic ready_reg;
+  logic reading_reg;
+  // ev_word stays at 1 until the event is looked at, goes to 0 and then names the four words, one each clock.
+  wire reading = posting && (ev_word == 2'd0 || reading_reg);
+  wire locked = !ready_reg || reading;
+
   wire [STREAM_W-1:0] host_stream = bus_adr[8+:STREAM_W];
   wire [5:0] host_word = bus_adr[7:2];
-
   wire host_exists = {1'b0, bus_adr[11:8]} < 5'(STREAMS);
-  wire host_wants = bus_stb && !bus_ack;
   // Counts among the engine's words, which the host may read, too.
-  wire is_live = host_word[5:2] == FRAMES_LO[5:2] || host_word == DESCRIPTORS || host_word == INDEX;
+  wire is_count = host_word == FRAMES_LO || host_word == FRAMES_HI || host_word == BYTES_LO || host_word == BYTES_HI || host_word == DESCRIPTORS;
+  wire is_live = is_count || host_word == INDEX;
   wire is_control = host_word == CONTROL;
-  wire is_wide = host_word == INTERVAL_BYTES || host_word == REVOKE_RANGE || host_word[5];
+  wire is_revoke = host_word == REVOKE_RANGE;
+  wire is_snapshot = host_word == SNAPSHOT;
+  wire is_wide = host_word == INTERVAL_BYTES || is_revoke || host_word[5];
   wire is_producer = host_word == RING_PRODUCER;
   wire is_setting = host_word[5:2] == 4'd0;
-  wire host_writable = host_exists && (is_setting || is_producer || host_word == INTERVAL_BYTES || host_word == REVOKE_RANGE || (TEST_EN && is_live));
+  wire is_request = is_control || is_revoke || is_snapshot;
 
-  logic slot;  // the RAM serves the host in this cycle
-  wire host_write = slot && bus_we && host_writable;
-  wire ask_snapshot = slot && bus_we && host_exists && host_word == STREAM_SNAPSHOT[7:2];
+  // Accesses of the host take the RAM's port for a cycle. A state that needs the port then, or what it read of it, waits.
+  logic marking_reg;  // behind a request: the engine's mark of it
+  logic taken_reg;  // the last cycle's read was the host's
+  wire slot = bus_stb && !bus_ack && !locked && !marking_reg;
+  wire host_read = slot && !bus_we;
+  wire host_write = slot && bus_we && host_exists && (is_request || is_setting || is_producer || host_word == INTERVAL_BYTES || (TEST_EN && is_count));
+  wire requested = host_write && is_request;
+  wire wait_here = (taken_reg && uses) || ((host_write || marking_reg) && write);
 
   // Reserved bits are stored as 0.
   wire is_base = host_word == RING_BASE;
+  wire upper = is_wide && !marking_reg;
   wire [31:0] host_mask = {
-    {15{is_wide}}, is_wide || is_base, {7{is_wide || is_base || is_producer}}, !is_control, {1{!is_control && host_word != CONFIG}},
+    {15{upper}}, upper || is_base, {7{upper || is_base || is_producer}}, !is_control && !is_snapshot && !marking_reg, {1{!is_control && host_word != CONFIG}},
     {3{!is_control}}, {2{!is_control && !is_base}}, !is_base && host_word != CONFIG, !is_base
   };
+  wire [31:0] host_wdata = (bus_wdata & host_mask) | {23'd0, is_snapshot || marking_reg, 8'd0};
 
+
+  wire run_it = !wait_here;
+  wire [5:0] read_now = wait_here ? last_read_reg : read_word;
   ram_1r1w #(
       .WORD_W(32),
       .ADDRESS_W(STREAM_W + 6)
   ) contexts (
       .clk,
-      .write(slot ? host_write : context_write),
-      .write_address(slot ? {host_stream, host_word} : {stream_reg, context_write_word}),
-      .write_data(slot ? bus_wdata & host_mask : context_wdata),
-      .read_address(slot ? {host_stream, host_word | {6{!host_exists || (host_word[5] && !is_live)}}} : {stream_reg, context_read_word}),
+      .write(host_write || marking_reg || write),
+      .write_address(marking_reg ? {host_stream, 2'b00, host_word[3], 3'b101} : host_write ? {host_stream, host_word} : {stream_reg & {STREAM_W{write_word != LOAD_SUM}}, write_word}),
+      .write_data(host_write || marking_reg ? host_wdata : result),
+      .read_address(host_read ? {host_stream, host_word | {6{!host_exists || (host_word[5] && !is_live)}}} : {stream_reg & {STREAM_W{read_now != LOAD_SUM}}, read_now}),
       .read_data(context_rdata)
   );
-
-  always_comb begin
-    bus_rdata = context_rdata;
-    if (host_word == STREAM_SNAPSHOT[7:2] && host_exists) bus_rdata[8] = snapshot_reg[host_stream];
-    if (host_word == REVOKE_STATUS && host_exists) bus_rdata[8] = revoke_reg[host_stream];
-  end
+  assign bus_rdata = context_rdata;
 
   // ------------------------------------------------------------ the adder
 
-  logic [ 6:0] operand;  // sign-extended
-  wire  [32:0] result = {1'b0, context_rdata} + {1'b0, {25{operand[6]}}, operand};
-  wire  [ 2:0] result_low = |result[31:2] ? 3'd4 : {1'b0, result[1:0]};
+  logic [6:0] available;
+  logic [5:0] frame_bytes;
+  // Clocks of a frame that a stream needs.
+  wire [7:0] stream_clocks = {frame_bytes[5:2], frame_bytes[1:0] | {2{frame_bytes[5:2] == 4'd0}}, 2'b00};
+  wire [31:0] fields = {
+    read_reg, write_reg, interval_on_reg, marked_reg, fresh_reg, ended_reg, queue_reg, gap_reg, delivered_reg, started_reg, channels_reg[2:1],
+    container_reg, silent_reg, fault_reg, channels_reg[0], capture_reg, run_reg
+  };
+  wire use_fields = add == ADD_FIELDS;
+  wire use_status = add == ADD_STATUS || use_fields;
+  wire minus_low = add == ADD_MINUS_LOW;
+  wire minus_high = add == ADD_MINUS_HIGH;
+  wire level_only = add == ADD_LEVEL || add == ADD_MINUS_LEVEL;
+  wire negative = add == ADD_MINUS_MOVED || add == ADD_NOT_MOVED || add == ADD_MINUS_OVER || add == ADD_MINUS_LEVEL || add == ADD_MINUS_CLOCKS;
+  wire plus_one = add == ADD_ONE || minus_low || minus_high || (negative && add != ADD_NOT_MOVED);
+  wire [7:0] addend = (8'(moved_reg) & {8{add == ADD_MOVED || add == ADD_MINUS_MOVED || add == ADD_NOT_MOVED}})
+      | ({2'd0, ~address_reg[5:0]} & {8{add == ADD_MINUS_OVER}})
+      | ({1'b0, available} & {8{level_only}})
+      | (stream_clocks & {8{add == ADD_CLOCKS || add == ADD_MINUS_CLOCKS}})
+      | (8'(now_reg.read[2:0]) & {8{add == ADD_LITERAL}})
+      | {3'd0, add == ADD_SIXTEEN, 4'd0};
+  wire [31:0] operand = (now[31:0] & {32{add == ADD_NOW_LO}}) | (now[63:32] & {32{add == ADD_NOW_HI}}) | (frame_ticks & {32{add == ADD_TICKS}})
+      | (fetched_reg & {32{add == ADD_MEMORY}})
+      | (fields & {{26{use_fields}}, {2{use_status}}, {2{use_fields}}, {2{use_status}}})
+      | {{14{minus_low}}, ~address_reg & {18{minus_low}}}
+      | {~address_reg[15:0] & {16{minus_high}}, {16{minus_high}}}
+      | {{24{negative}}, addend ^ {8{negative}}}
+      | {21'd0, frame_clocks & {11{add == ADD_BUDGET}}};
+  wire [32:0] sum = {1'b0, context_rdata} + {1'b0, operand} + 33'(plus_one);
+  assign result = sum[31:0];
+  wire carry = sum[32];
+  wire zero_16 = result[15:0] == 16'd0;
+  wire zero = zero_16 && result[31:16] == 16'd0;
 
   // ------------------------------------------------------------ FIFO
 
   // The side that works now: the writing one, or the reading one.
-  wire writing = visit_reg == TICK ? capture_reg : visit_reg == FILL && !capture_reg;
+  wire writer = visit_reg == TICK ? capture_reg : visit_reg == FILL && !capture_reg;
+  wire writing = writer && !level_only;
   wire [6:0] pointer = writing ? write_reg : read_reg;
   wire [6:0] other = writing ? read_reg : write_reg;
 
   wire [2:0] sample_bytes = 3'(container_reg) + 3'd1;
   wire [3:0] channels = 4'(channels_reg) + 4'd1;
-  wire [5:0] frame_bytes = (&container_reg ? {channels, 2'd0} : container_reg == 2'd0 ? {2'd0, channels} : {1'b0, channels, 1'b0}) + (container_reg == 2'd2 ? 6'(channels) : 6'd0);
+  assign frame_bytes = (&container_reg ? {channels, 2'd0} : container_reg == 2'd0 ? {2'd0, channels} : {1'b0, channels, 1'b0}) + (container_reg == 2'd2 ? 6'(channels) : 6'd0);
 
   // Bytes of the next memory access: within the memory word, the descriptor and the FIFO. A table, because comparators are slow here.
   logic [2:0] move_bytes;
@@ -279,36 +763,41 @@ module stream_engine
   // A mono frame is handed to the DAC twice; the pointer moves with the last.
   wire mono_render = channels_reg == 3'd0 && !capture_reg;
   wire last_channel = mono_render ? channel_reg[0] : channel_reg == channels_reg;
-  wire [2:0] step = state_reg == SAMPLE ? sample_bytes : move_bytes;
-  wire advance = (state_reg == SAMPLE && !(mono_render && !channel_reg[0])) || (state_reg == MOVE_B && mem_ack);
+  wire [2:0] step = sampling ? sample_bytes : move_bytes;
+  wire advance = (sampling && !(mono_render && !channel_reg[0])) || (moving && mem_ack);
   wire [6:0] pointer_next = pointer + 7'(step);
   // Where the next bytes lie; the RAM is read there, one cycle ahead.
   wire [6:0] position = advance ? pointer_next : pointer;
   // Bytes to be read there, or room to be written.
-  wire [6:0] available = (other - position) ^ {writing, 6'd0};
+  assign available = (other - position) ^ {writing, 6'd0};
   // The same as a limit of the next access. To fill waits for room for a whole word, which spares accesses.
-  wire [2:0] in_fifo = |available[6:2] ? 3'd4 : capture_reg ? {1'b0, available[1:0]} : 3'd0;
-  wire [2:0] limit = remaining_reg < in_fifo ? remaining_reg : in_fifo;
+  wire split = moving && address_reg[1:0] == 2'd0 && pointer[0];
+  wire [2:0] in_fifo = |available[6:2] ? {!position[0], {2{position[0]}}} : capture_reg || split ? {1'b0, available[1:0]} : 3'd0;
+  wire [5:0] rest_next = condition == IF_PREPARED ? result[5:0] | {6{|result[31:6]}} : rest_reg - 6'(move_bytes);
+  wire [2:0] rest_low = |rest_next[5:2] ? 3'd4 : {1'b0, rest_next[1:0]};
+  wire [2:0] limit = rest_low < in_fifo ? rest_low : in_fifo;
+  wire [5:0] moved_next = moved_reg + 6'(move_bytes);
+
 
   wire fifo_write = advance && writing;
   wire [3:0] step_mask = {step[2], step[2] || &step[1:0], step[2] || step[1], 1'b1};
   wire [7:0] fifo_mask = {4'd0, step_mask} << pointer[1:0];
-  // Lanes in front of the first byte belong to the next word.
-  wire [3:0] write_wraps = {1'b0, &pointer[1:0], pointer[1], |pointer[1:0]};
-  wire [3:0] read_wraps = {1'b0, &position[1:0], position[1], |position[1:0]};
+  wire [3:0] fifo_lanes = (fifo_mask[3:0] | fifo_mask[7:4]) & {4{fifo_write}};
   logic [31:0] rotated, fifo_rdata;
 
-  for (genvar lane = 0; lane < 4; lane++) begin : g_lane
+  // Of two halves; the first one's next bytes may belong to the next word.
+  for (genvar half = 0; half < 2; half++) begin : g_half
     ram_1r1w #(
-        .WORD_W(8),
-        .ADDRESS_W(STREAM_W + 4)
+        .WORD_W(16),
+        .ADDRESS_W(STREAM_W + 4),
+        .PARTS(2)
     ) fifo (
         .clk,
-        .write(fifo_write && (fifo_mask[lane] || fifo_mask[lane+4])),
-        .write_address({stream_reg, pointer[5:2] + 4'(write_wraps[lane])}),
-        .write_data(rotated[8*lane+:8]),
-        .read_address({stream_reg, position[5:2] + 4'(read_wraps[lane])}),
-        .read_data(fifo_rdata[8*lane+:8])
+        .write(fifo_lanes[2*half+:2]),
+        .write_address({stream_reg, pointer[5:2] + 4'(half == 0 && pointer[1])}),
+        .write_data(rotated[16*half+:16]),
+        .read_address({stream_reg, position[5:2] + 4'(half == 0 && position[1])}),
+        .read_data(fifo_rdata[16*half+:16])
     );
   end
 
@@ -321,7 +810,7 @@ module stream_engine
   assign rotated = rotation[1] ? {rotated_once[15:0], rotated_once[31:16]} : rotated_once;
 
   always_comb
-    if (state_reg == SAMPLE) begin
+    if (sampling) begin
       // Samples are left-justified: their last byte is lane 3.
       rotator_input = capture_reg ? {adc_sample[31] ^ is_unsigned, adc_sample[30:8], 8'd0} : fifo_rdata;
       rotation = capture_reg ? 2'd0 - pointer_next[1:0] : pointer_next[1:0];
@@ -330,631 +819,319 @@ module stream_engine
       rotation = capture_reg ? pointer[1:0] - address_reg[1:0] : address_reg[1:0] - pointer[1:0];
     end
 
-  // ------------------------------------------------------------ slots for the host
-
-  // A cycle in which the sequencer needs the RAM neither now nor its output in the next.
-  logic slot_here, second_word_reg;
-  always_ff @(posedge clk) second_word_reg <= ev_word == 2'd1;
-  always_comb
-    case (state_reg)
-      IDLE, HOST_A, GATE: slot_here = 1'b1;
-      // Between two words, and before the first, event_ring names word 1 for longer than a cycle.
-      POST: slot_here = ev_word == 2'd1 && second_word_reg;
-      SAMPLE: slot_here = !last_channel;
-      FETCH: slot_here = word_reg[1:0] != WORD_LENGTH && !mem_ack;
-      // These wait for the host.
-      WIPE, START_D, MARK_A, STAMP_LO, QUEUE_A, FETCH_A, INTERVAL_A, ENDING_A, COUNT_A: slot_here = 1'b1;
-      SNAPSHOT: slot_here = word_reg[3:0] == SNAP_NOW_LO || word_reg[3:0] == SNAP_FIFO;
-      REVOKE: slot_here = word_reg[3:0] == 4'd0 || word_reg[3:0] == 4'd9;
-      default: slot_here = 1'b0;
-    endcase
-  assign slot = slot_here && host_wants;
-  wire hold = slot && state_reg != IDLE && state_reg != HOST_A && state_reg != GATE && state_reg != POST && state_reg != SAMPLE
-      && state_reg != FETCH;
-
   // ------------------------------------------------------------ converter side, memory, events
 
-  assign dac_we = state_reg == SAMPLE && !capture_reg;
+  assign dac_we = sampling && !capture_reg;
   assign dac_stream = 4'(stream_reg);
   assign dac_channel = channel_reg;
   assign dac_sample = {
     rotated[31] ^ is_unsigned, rotated[30:24], is_unsigned ? 8'd0 : rotated[23:16], container_reg[1] ? rotated[15:8] : 8'd0, 8'd0
   };
   assign adc_channel = channel_reg;
-  assign adc_take = state_reg == SAMPLE && capture_reg && last_channel;
+  assign adc_take = sampling && capture_reg && last_channel;
 
   wire may_move = move_bytes != 3'd0 && !moved_reg[5] && ticks_reg == 4'd0;
-  assign mem_stb = state_reg == FETCH || (state_reg == MOVE_A && may_move) || state_reg == MOVE_B;
-  assign mem_we = state_reg != FETCH && capture_reg;
-  assign mem_adr = address_reg[16:2];
-  assign mem_sel = state_reg == FETCH ? 4'b1111 : step_mask << address_reg[1:0];
+  assign mem_stb = fetching || (condition == IF_MAY_MOVE && may_move) || moving;
+  assign mem_we = !fetching && capture_reg;
+  assign mem_adr = {address_reg[16:4], fetching ? word_reg[1:0] : address_reg[3:2]};
+  assign mem_sel = fetching ? 4'b1111 : step_mask << address_reg[1:0];
   assign mem_wdata = rotated;
 
-  wire last_byte = state_reg == MOVE_B && mem_ack && remaining_reg == 3'd0;
+  wire last_byte = moving && mem_ack && rest_next == 6'd0;
   wire frame_there = available >= 7'(frame_bytes);
-  wire use_up = state_reg == CONVERT && ended_reg && !silent_reg && (capture_reg || !frame_there);
+  wire no_more = ended_reg && (capture_reg || !frame_there);
   // A stamp that no event follows does no harm.
-  assign ev_stamp = last_byte || (state_reg == MISS && !gap_reg) || state_reg == HALT || use_up || (state_reg == INTERVAL_C && !done_reg)
-      || (state_reg == REVOKE && word_reg[3:0] == 4'd10);
-  assign ev_valid = state_reg == POST;
-  assign ev_cause = 8'(cause_reg);
+  assign ev_stamp = last_byte || act == DO_MISS || act == DO_HALT || act == DO_USE_UP || (act == DO_INTERVAL && !done_reg) || act == DO_REFUSE || act == DO_REFUSE_SETTINGS;
+  assign ev_valid = posting;
+  assign ev_cause = cause_reg == REFUSED_SETTINGS ? CAUSE_REFUSED : 8'(cause_reg);
   assign ev_stream = 8'(stream_reg);
   // data0 of DESCRIPTOR is INDEX with the LAST flag.
   logic index_word_reg;
   always_ff @(posedge clk) index_word_reg <= ev_word == 2'd0 && last_reg && cause_reg == 3'(CAUSE_DESCRIPTOR);
-  assign ev_data = {context_rdata[31:17], context_rdata[16] || index_word_reg, context_rdata[15:0]};
+  // data1 of REFUSED is a FaultReason, or 0.
+  logic settings_word_reg;
+  always_ff @(posedge clk) settings_word_reg <= ev_word == 2'd1 && cause_reg == REFUSED_SETTINGS;
+  assign ev_data = {context_rdata[31:17], context_rdata[16] || index_word_reg, context_rdata[15:3], context_rdata[2:0] | {3{settings_word_reg}}};
 
-  // ------------------------------------------------------------ descriptor checks
-
-  wire [13:0] descriptor_slot = {1'b0, context_rdata[16:4]} + {5'd0, address_reg[8:0]};
-  // Ordinals of descriptors, modulo 2^16, and sizes.
-  wire [15:0] minuend = state_reg == REVOKE && word_reg[3:0] != 4'd6 ? context_rdata[31:16] : context_rdata[15:0];
-  wire [16:0] difference = {1'b0, minuend} - {1'b0, address_reg[15:0]};
-  wire no_difference = difference[15:0] == 16'd0;
-  // Word 1 arrives while the address, word 0, is at the RAM's output.
-  wire length_zero = mem_rdata == 32'd0;
-  wire [18:0] descriptor_end = {2'd0, context_rdata[16:0]} + {1'b0, mem_rdata[17:0]};
-  wire outside_memory = |context_rdata[31:17] || |mem_rdata[31:18] || descriptor_end[18] || (descriptor_end[17] && |descriptor_end[16:0]);
-  wire bad_config = 4'(channels_reg) >= 4'(MAX_CHANNELS) || context_rdata[8:0] == 9'd0 || (context_rdata[8] && |context_rdata[7:0]);
-  wire long_interval = |context_rdata[31:6];  // an interval
-  wire interval_off = !long_interval && context_rdata[5:0] == 6'd0;
-  // FIFO level at the end of a visit that wrote.
-  wire [6:0] level = write_reg - read_reg;
-  wire higher = level > context_rdata[6:0];
-
-  // Clocks of a frame that a stream needs.
-  wire [8:0] stream_clocks = 9'd10 + 9'(frame_bytes) + 9'(channels_reg);
-  wire [10:0] load_next = load_reg + 11'(stream_clocks);
-
-  // ------------------------------------------------------------ what is read and written in each state
-
-  wire [31:0] fields = {
-    1'b0, read_reg, write_reg, marked_reg, fresh_reg, silent_reg, ended_reg, queue_reg, gap_reg, delivered_reg, started_reg, channels_reg,
-    container_reg, capture_reg, fault_reg, run_reg
-  };
-
-  wire [3:0] snap_word_next = word_reg[3:0] == SNAP_TICKS ? SNAP_COUNT : word_reg[3:0] + 4'd1;
-
-  always_comb begin
-    context_read_word = FIELDS;
-    case (state_reg)
-      DECODE: context_read_word = control_reg[stream_reg] ? CONTROL : REMAINING;
-      ASK: context_read_word = started_reg ? REMAINING : CONFIG;
-      START_A: context_read_word = RING_SIZE;
-      START_B: context_read_word = INTERVAL_BYTES;
-      CONVERT: context_read_word = capture_reg ? OVERRUNS : UNDERRUNS;
-      SAMPLE: context_read_word = FRAMES_LO;
-      FRAME: context_read_word = FRAMES_HI;
-      MARK_A: context_read_word = PACKET;
-      STAMP_HI, MARK: context_read_word = REMAINING;
-      PREPARE_A: context_read_word = ADDRESS;
-      PREPARE_B: context_read_word = REMAINING;
-      QUEUE_A: context_read_word = DESCRIPTORS;
-      QUEUE_B: context_read_word = RING_PRODUCER;
-      QUEUE_C: context_read_word = RING_SIZE;
-      FETCH_A: context_read_word = INDEX;
-      FETCH_B: context_read_word = RING_BASE;
-      FETCH: context_read_word = ADDRESS;
-      MOVE_A: context_read_word = may_move ? ADDRESS : BYTES_LO;
-      MOVE_B: context_read_word = !mem_ack ? ADDRESS : last_byte ? BYTES_LO : REMAINING;
-      HOST_B: context_read_word = REMAINING;
-      TOTAL: context_read_word = BYTES_HI;
-      INTERVAL_A: context_read_word = INTERVAL_LEFT;
-      INTERVAL_B: context_read_word = INTERVAL_BYTES;
-      ENDING_A: context_read_word = FLAGS;
-      SAVE: context_read_word = HIGH_WATER;
-      POST:
-      case ({cause_reg, ev_word})
-        {3'(CAUSE_DESCRIPTOR), 2'd0}, {3'(CAUSE_FAULT), 2'd0}, {3'(CAUSE_END_OF_STREAM), 2'd0}: context_read_word = INDEX;
-        {3'(CAUSE_DESCRIPTOR), 2'd1}, {3'(CAUSE_INTERVAL), 2'd1}, {3'(CAUSE_END_OF_STREAM), 2'd1}: context_read_word = TAG;
-        {3'(CAUSE_DESCRIPTOR), 2'd2}, {3'(CAUSE_INTERVAL), 2'd2}, {3'(CAUSE_END_OF_STREAM), 2'd2}: context_read_word = BYTES_LO;
-        {3'(CAUSE_DESCRIPTOR), 2'd3}, {3'(CAUSE_INTERVAL), 2'd3}, {3'(CAUSE_END_OF_STREAM), 2'd3}: context_read_word = FRAMES_LO;
-        {3'(CAUSE_UNDERRUN), 2'd0}: context_read_word = UNDERRUNS;
-        {3'(CAUSE_OVERRUN), 2'd0}: context_read_word = OVERRUNS;
-        {3'(CAUSE_FAULT), 2'd1}: context_read_word = REASON;
-        {3'(CAUSE_INTERVAL), 2'd0}: context_read_word = INTERVAL_LEFT;
-        {3'(CAUSE_REFUSED), 2'd0}: context_read_word = REVOKE_RANGE;
-        default: context_read_word = ZERO;
-      endcase
-      COUNT_A: context_read_word = DESCRIPTORS;
-      COUNT_B: context_read_word = INDEX;
-      COUNT_C: context_read_word = RING_SIZE;
-      SNAPSHOT: context_read_word = snap_word_next == SNAP_LAST ? STATUS : {snap_word_next != SNAP_COUNT, snap_word_next == SNAP_COUNT, snap_word_next};
-      REVOKE:
-      case (word_reg[3:0])
-        4'd2: context_read_word = RING_PRODUCER;
-        4'd4: context_read_word = DESCRIPTORS;
-        4'd7: context_read_word = REMAINING;
-        default: context_read_word = REVOKE_RANGE;
-      endcase
-      default: ;
+  always_comb
+    case ({cause_reg, ev_word})
+      {3'(CAUSE_DESCRIPTOR), 2'd0}, {3'(CAUSE_FAULT), 2'd0}, {3'(CAUSE_END_OF_STREAM), 2'd0}: event_read = INDEX;
+      {3'(CAUSE_DESCRIPTOR), 2'd1}, {3'(CAUSE_INTERVAL), 2'd1}, {3'(CAUSE_END_OF_STREAM), 2'd1}: event_read = TAG;
+      {3'(CAUSE_DESCRIPTOR), 2'd2}, {3'(CAUSE_INTERVAL), 2'd2}, {3'(CAUSE_END_OF_STREAM), 2'd2}: event_read = BYTES_LO;
+      {3'(CAUSE_DESCRIPTOR), 2'd3}, {3'(CAUSE_INTERVAL), 2'd3}, {3'(CAUSE_END_OF_STREAM), 2'd3}: event_read = FRAMES_LO;
+      {3'(CAUSE_UNDERRUN), 2'd0}: event_read = UNDERRUNS;
+      {3'(CAUSE_OVERRUN), 2'd0}: event_read = OVERRUNS;
+      {3'(CAUSE_FAULT), 2'd1}: event_read = TAG;
+      {3'(CAUSE_INTERVAL), 2'd0}: event_read = INTERVAL_LEFT;
+      {3'(CAUSE_REFUSED), 2'd0}, {REFUSED_SETTINGS, 2'd0}: event_read = REVOKE_RANGE;
+      default: event_read = ZERO;
     endcase
-  end
 
-  always_comb begin
-    operand = 7'd1;
-    case (state_reg)
-      MOVE_A: operand = {{5{move_bytes != 3'd0}}, move_bytes[1] ^ move_bytes[0], move_bytes[0]};  // minus move_bytes
-      MOVE_B: operand = 7'(move_bytes);
-      TOTAL: operand = 7'(moved_reg);
-      INTERVAL_B: operand = 7'd0 - 7'(moved_reg);
-      INTERVAL_C: operand = off_reg ? 7'd0 : {over_reg[5], over_reg};
-      START_C, REVOKE: operand = 7'd0;
-      SNAPSHOT: operand = 7'(word_reg[3:0] == SNAP_COUNT);
-      PREPARE_A: operand = 7'd0;
-      default: ;
-    endcase
-  end
+  // ------------------------------------------------------------ conditions
 
-  // Destination.
-  always_comb begin
-    context_write = 1'b1;
-    context_write_word = FIELDS;
-    case (state_reg)
-      CLEAR, WIPE: context_write_word = word_reg;
-      START_A: context_write_word = UNDERRUNS;
-      START_B: context_write_word = OVERRUNS;
-      START_C: context_write_word = INTERVAL_LEFT;
-      START_D: context_write_word = HIGH_WATER;
-      FRAME: context_write_word = FRAMES_LO;
-      FRAME_CARRY: context_write_word = FRAMES_HI;
-      MISS: context_write_word = capture_reg ? OVERRUNS : UNDERRUNS;
-      STAMP_LO: context_write_word = packet_reg ? PACKET_TIME : START_TIME;
-      STAMP_HI: context_write_word = (packet_reg ? PACKET_TIME : START_TIME) | 6'd1;
-      FETCH: begin
-        context_write = mem_ack;
-        case (word_reg[1:0])
-          WORD_ADDRESS: context_write_word = ADDRESS;
-          WORD_LENGTH: context_write_word = REMAINING;
-          WORD_TAG: context_write_word = TAG;
-          WORD_FLAGS: context_write_word = FLAGS;
-        endcase
-      end
-      MARK: begin
-        context_write = !marked_reg;
-        context_write_word = PACKET;
-      end
-      MOVE_A: begin
-        context_write = may_move;
-        context_write_word = REMAINING;
-      end
-      MOVE_B: begin
-        context_write = mem_ack;
-        context_write_word = ADDRESS;
-      end
-      TOTAL: context_write_word = BYTES_LO;
-      TOTAL_CARRY: context_write_word = BYTES_HI;
-      INTERVAL_B: begin
-        context_write = !interval_off;
-        context_write_word = INTERVAL_LEFT;
-      end
-      INTERVAL_C: context_write_word = INTERVAL_LEFT;
-      HALT: context_write_word = REASON;
-      SAVE: context_write_word = FIELDS;
-      HIGH: begin
-        context_write = higher;
-        context_write_word = HIGH_WATER;
-      end
-      NOTE: context_write_word = STATUS;
-      COUNT_B: context_write_word = DESCRIPTORS;
-      COUNT_C: begin
-        context_write = !ended_reg;
-        context_write_word = INDEX;
-      end
-      COUNT_D: begin
-        context_write = no_difference && !ended_reg;
-        context_write_word = INDEX;
-      end
-      SNAPSHOT: context_write_word = {2'b01, word_reg[3:0]};
-      REVOKE: begin
-        context_write = word_reg[3:0] == 4'd8 || (word_reg[3:0] == 4'd9 && done_reg) || word_reg[3:0] == 4'd10;
-        context_write_word = word_reg[1] ? REVOKE_STATUS : word_reg[0] ? REMAINING : REVOKE_LEFT;
-      end
-      default: context_write = 1'b0;
-    endcase
-  end
-
-  // Data. The sum comes late, so it is chosen last.
-  logic sum;
-  logic [31:0] other_data;
-  always_comb begin
-    sum = 1'b0;
-    other_data = 32'd0;
-    case (state_reg)
-      CLEAR, WIPE, START_A, START_B, START_D, COUNT_D: ;
-      FETCH: other_data = mem_rdata;
-      HALT: other_data = 32'(reason_reg);
-      SAVE: other_data = fields;
-      HIGH, MARK: other_data = 32'(state_reg == MARK ? write_reg : level);
-      NOTE: other_data = {26'd0, silent_reg, fault_reg, 2'd0, run_reg};
-      STAMP_LO: other_data = now[31:0];
-      STAMP_HI: other_data = now[63:32];
-      INTERVAL_C: sum = long_interval;
-      SNAPSHOT:
-      case (word_reg[3:0])
-        SNAP_NOW_LO: other_data = now[31:0];
-        SNAP_NOW_HI: other_data = now[63:32];
-        SNAP_TICKS: other_data = frame_ticks;
-        SNAP_FIFO: other_data = 32'(available);
-        SNAP_COUNT: other_data = 32'(result[7:0]);
-        default: sum = 1'b1;
-      endcase
-      REVOKE: begin
-        sum = word_reg[3:0] == 4'd8 && result_low != 3'd0 && !outside_reg && !post_reg;
-        if (word_reg[1]) other_data = {30'd0, post_reg, done_reg};
-      end
-      default: sum = 1'b1;
-    endcase
-    context_wdata = sum ? result[31:0] : other_data;
-  end
-
-  // ------------------------------------------------------------ the sequencer
-
-  // What SAVE leaves to be done.
-  state_t after_post, after_note, after_high, after_save, after_frame, after_interval;
-  assign after_post = done_reg ? COUNT_A : IDLE;
-  assign after_note = post_reg || interval_reg ? GATE : after_post;
-  assign after_high = changed_reg ? NOTE : after_note;
-  assign after_save = writing ? HIGH : after_high;
-  assign after_frame = fresh_reg ? STAMP_LO : marked_reg && !capture_reg ? MARK_A : SAVE;
-  assign after_interval = done_reg ? ENDING_A : SAVE;
-
+  wire bad_config = 4'(channels_reg) >= 4'(MAX_CHANNELS) || result[8:0] == 9'd0 || (result[8] && |result[7:0]);
+  wire outside_memory = carry || |result[31:18] || (result[17] && !(zero_16 && !result[16]));
+  wire short_interval = context_rdata[31:6] == '0;
   // The read pointer is past the mark. It lies at most 64 bytes ahead, or a frame behind.
   wire [6:0] mark_distance = context_rdata[6:0] - read_reg;
+  wire passed = &mark_distance[6:5];
+  wire [1:0] asked = context_rdata[1:0];
+  wire running = &context_rdata[1:0] && !context_rdata[4];
+  wire watching = marked_reg && !capture_reg;
+  wire any_tick = ticks_reg != 4'd0;
+  wire more = changed_reg || post_reg || interval_reg || done_reg;
+  wire last_word = word_reg == LAST_CLEARED;
+  wire last_stream = stream_reg == LAST_STREAM;
+  wire next_of_pass = visit_reg == TICK && !last_stream;
+  wire stopping = !asked[1] && run_reg != 2'(STREAM_STATE_STOP);
+  wire changing = asked[1] && !fault_reg && asked != run_reg;
+  wire starting = changing && asked[0] && !started_reg;
 
-  wire [1:0] asked = context_rdata[1:0];  // in ASK
+  logic [1:0] branch;
+  // What was asked for is not all done; look at it again.
+  wire ask_again = run_it && ((condition == IF_CONTROL && |branch) || (condition == IF_STARTED && branch[0]) || (condition == IF_SNAP_WAIT && branch[1])
+      || (condition == IF_TICKED && branch[0]));
+  // Somebody is to be visited. The last row of a visit decides it.
+  wire pick = next_of_pass || any_tick || |asked_reg || left_reg != '0;
+  wire picking = condition[5:3] == 3'd6 && !branch[1];
+
+  always_comb begin
+    branch = 2'b00;
+    case (condition)
+      IF_FILLABLE: branch = {running && !context_rdata[14], pick};
+      IF_RUNNING: branch = {running, pick};
+      IF_ROOM: branch = {in_fifo != 3'd0, pick};
+      IF_SAVED: branch = {writer || more, writer || (!more && pick)};
+      IF_HIGHER: branch = {result[7] || more, result[7] || (!more && pick)};
+      IF_MORE: branch = {more, pick};
+      IF_PICK: branch = {1'b0, pick};
+      IF_WORD_LAST: branch[0] = last_word;
+      IF_STREAM_LAST: branch[0] = last_stream;
+      IF_VISIT: branch = visit_reg;
+      IF_MARKED_WORD: branch[0] = context_rdata[8];
+      IF_STARTED: branch[0] = started_reg;
+      IF_CONTROL: branch = {changing, stopping || (changing && !starting)};
+      IF_BAD_CONFIG: branch[0] = bad_config;
+      IF_RESULT_31: branch[0] = result[31];
+      IF_SHORT: branch[0] = short_interval;
+      IF_CONVERT: branch = {no_more, !late_reg && frame_there};
+      IF_LAST_CHANNEL: branch[0] = last_channel;
+      IF_FRAME: branch = {carry, fresh_reg || watching};
+      IF_FRAME_MORE: branch[0] = fresh_reg || watching;
+      IF_FRESH: branch[0] = fresh_reg;
+      IF_LATE: branch[0] = &now[3:2];
+      IF_WATCHING: branch[0] = watching;
+      IF_PASSED: branch[0] = passed;
+      IF_FILLING: branch[0] = visit_reg == FILL;
+      IF_NOT_MISSED: branch[0] = !capture_reg && !delivered_reg;
+      IF_CAPTURE: branch[0] = capture_reg;
+      IF_GAP: branch[0] = gap_reg;
+      IF_SILENT: branch[0] = silent_reg;
+      IF_ZERO: branch[0] = zero;
+      IF_PREPARED: branch = {zero, queue_reg};
+      IF_QUEUE: branch[0] = queue_reg;
+      IF_ZERO_16: branch[0] = zero_16;
+      IF_RESULT_17: branch[0] = result[17];
+      IF_MEMORY: branch = {mem_err, mem_ack};
+      IF_WORD: branch = word_reg[1:0];
+      IF_REMOVED: branch[0] = fetched_reg[DESCRIPTOR_REMOVED_BIT];
+      IF_OUTSIDE: branch[0] = outside_memory;
+      IF_TAG: branch = {capture_reg, marked_reg};
+      IF_MAY_MOVE: branch[0] = may_move;
+      IF_MOVE: branch = {last_byte || mem_err, mem_ack};
+      IF_CARRY: branch[0] = carry;
+      IF_MOVED: branch = {done_reg || error_reg, interval_on_reg};
+      IF_FINISHED: branch[0] = done_reg || error_reg;
+      IF_ERROR: branch[0] = error_reg;
+      IF_TAIL: branch = {changed_reg, post_reg || interval_reg};
+      IF_POSTING: branch[0] = post_reg || interval_reg;
+      IF_EVENT: branch[0] = ev_ready && !(post_reg && interval_reg);
+      IF_DONE: branch[0] = done_reg;
+      IF_ENDED: branch[0] = ended_reg;
+      IF_SNAP_WAIT: branch = {any_tick, &now[3:2]};
+      IF_TICKED: branch[0] = any_tick || frame_tick;
+      IF_RESULT_8: branch[0] = result[8];
+      IF_NOT_BEHIND: branch[0] = result[15] || zero_16;
+      default: ;
+    endcase
+  end
+
+  assign next = rst ? CLEAR_A : state_t'({now_reg.next[7:2], now_reg.next[1:0] | branch});
+
+  always_ff @(posedge clk)
+    if (run_it || rst) begin
+      now_reg   <= row_t'(rows[next]);
+      state_reg <= next;
+    end
+
+  // ------------------------------------------------------------ registers
 
   always_ff @(posedge clk) begin
     bus_ack <= slot;
+    taken_reg <= host_read;
+    marking_reg <= host_write && (is_revoke || (is_setting && !is_control));
+    reading_reg <= reading && !ev_ready;
     if (frame_tick && !(&ticks_reg)) ticks_reg <= ticks_reg + 4'd1;
+    if (fetching) fetched_reg <= mem_rdata;
 
-    if (!hold)
-    case (state_reg)
-      CLEAR: begin
-        word_reg <= word_reg + 6'd1;
-        if (word_reg == LAST_CLEARED) begin
-          word_reg   <= 6'd0;
-          stream_reg <= stream_reg + 1'b1;
-          if (stream_reg == LAST_STREAM) state_reg <= IDLE;
+    if (run_it) begin
+      last_read_reg <= read_word;
+      if (now_reg.take) address_reg <= {result[17:16] & {2{condition != IF_ZERO_16}}, result[15:0]};
+
+      case (condition)
+        IF_WORD_LAST: word_reg <= last_word ? 6'd0 : word_reg + 6'd1;
+        IF_WORD: word_reg <= word_reg + 6'd1;
+        IF_STREAM_LAST: stream_reg <= stream_reg + 1'b1;
+        IF_CONTROL:
+        if (changing) begin
+          run_reg   <= asked;
+          fresh_reg <= asked[0];
         end
-      end
+        IF_WATCHING: fresh_reg <= 1'b0;
+        IF_PASSED: if (passed) marked_reg <= 1'b0;
+        IF_SHORT: interval_on_reg <= !short_interval;
+        IF_LAST_CHANNEL: begin
+          channel_reg <= channel_reg + 3'd1;
+          delivered_reg <= 1'b1;
+          gap_reg <= 1'b0;
+        end
+        IF_TAG: if (!capture_reg) marked_reg <= 1'b1;
+        IF_PREPARED: begin
+          rest_reg  <= rest_next;
+          limit_reg <= limit;
+        end
+        // Cut short by a tick: this stream is the next one behind the pass.
+        IF_MAY_MOVE: if (any_tick) fill_stream_reg <= stream_reg;
+        IF_MOVE: begin
+          if (mem_ack) begin
+            address_reg <= address_reg + 18'(move_bytes);
+            rest_reg <= rest_next;
+            limit_reg <= limit;
+            moved_reg <= moved_next;
+            done_reg <= last_byte;
+          end
+          if (mem_err) error_reg <= 1'b1;
+        end
+        IF_EVENT:
+        if (ev_ready) begin
+          // What happened first goes first.
+          post_reg <= 1'b0;
+          interval_reg <= post_reg && interval_reg;
+          cause_reg <= 3'(CAUSE_INTERVAL);
+        end
+        default: ;
+      endcase
 
-      IDLE: begin
-        if (visit_reg == TICK && stream_reg != LAST_STREAM) begin
-          stream_reg <= stream_reg + 1'b1;
-          state_reg  <= LOAD;
-        end else if (ticks_reg != 4'd0) begin
+      if (picking) begin
+        ready_reg <= 1'b1;
+        if (next_of_pass) stream_reg <= stream_reg + 1'b1;
+        else if (any_tick) begin
           ticks_reg  <= ticks_reg - 4'(!frame_tick);
-          late_reg   <= ticks_reg != 4'd1;
+          late_reg   <= ticks_reg != 4'd1 || visit_reg == TICK;
           visit_reg  <= TICK;
           stream_reg <= '0;
-          state_reg  <= LOAD;
-        end else if (|snapshot_reg) begin
-          visit_reg <= SNAPSHOT_VISIT;
-          for (int i = STREAMS - 1; i >= 0; i--) if (snapshot_reg[i]) stream_reg <= STREAM_W'(i);
-          state_reg <= LOAD;
-        end else if (|revoke_reg) begin
-          visit_reg <= REVOKE_VISIT;
-          for (int i = STREAMS - 1; i >= 0; i--) if (revoke_reg[i]) stream_reg <= STREAM_W'(i);
-          state_reg <= LOAD;
+        end else if (|asked_reg && (visit_reg != ASK || left_reg == '0)) begin
+          visit_reg <= ASK;
+          for (int i = STREAMS - 1; i >= 0; i--) if (asked_reg[i]) stream_reg <= STREAM_W'(i);
         end else if (left_reg != '0) begin
           left_reg <= left_reg - 1'b1;
           visit_reg <= FILL;
           stream_reg <= fill_stream_reg;
           fill_stream_reg <= fill_stream_reg == LAST_STREAM ? '0 : fill_stream_reg + 1'b1;
-          state_reg <= LOAD;
+        end else visit_reg <= FILL;
+      end
+
+      case (act)
+        DO_DECODE: begin
+          {read_reg, write_reg, interval_on_reg, marked_reg, fresh_reg, ended_reg, queue_reg, gap_reg, delivered_reg, started_reg,
+           channels_reg[2:1], container_reg, silent_reg, fault_reg, channels_reg[0], capture_reg, run_reg} <= context_rdata;
+          moved_reg <= 6'd0;
+          channel_reg <= 3'd0;
+          done_reg <= 1'b0;
+          post_reg <= 1'b0;
+          interval_reg <= 1'b0;
+          changed_reg <= 1'b0;
+          error_reg <= 1'b0;
+          word_reg <= 6'(WORD_FLAGS);
         end
-      end
-
-      LOAD: state_reg <= DECODE;
-
-      DECODE: begin
-        {read_reg, write_reg, marked_reg, fresh_reg, silent_reg, ended_reg, queue_reg, gap_reg, delivered_reg, started_reg, channels_reg,
-         container_reg, capture_reg, fault_reg, run_reg} <= context_rdata[30:0];
-        moved_reg <= 6'd0;
-        channel_reg <= 3'd0;
-        done_reg <= 1'b0;
-        post_reg <= 1'b0;
-        interval_reg <= 1'b0;
-        changed_reg <= 1'b0;
-        outside_reg <= 1'b0;
-        case (visit_reg)
-          SNAPSHOT_VISIT: begin
-            word_reg  <= {2'b00, SNAP_NOW_LO};
-            state_reg <= SNAPSHOT;
-          end
-          REVOKE_VISIT: begin
-            word_reg  <= 6'd0;
-            state_reg <= REVOKE;
-          end
-          default: begin
-            word_reg  <= FIRST_WIPED;
-            if (control_reg[stream_reg]) state_reg <= ASK;
-            else if (context_rdata[1:0] != 2'(STREAM_STATE_RUN) || context_rdata[2]) state_reg <= IDLE;
-            else if (visit_reg == TICK) state_reg <= CONVERT;
-            else state_reg <= context_rdata[13] ? IDLE : PREPARE_A;  // ended
-          end
-        endcase
-      end
-
-      ASK: begin
-        control_reg[stream_reg] <= 1'b0;
-        state_reg <= IDLE;
-        if (!asked[1]) begin
-          if (run_reg != 2'(STREAM_STATE_STOP)) state_reg <= WIPE;
-          run_reg <= 2'(STREAM_STATE_STOP);
-          fault_reg <= 1'b0;
-          silent_reg <= 1'b0;
-        end else if (!fault_reg) begin
-          run_reg <= asked;
-          changed_reg <= asked != run_reg;
-          if (asked == run_reg) begin
-            if (asked[0]) state_reg <= visit_reg == TICK ? CONVERT : ended_reg ? IDLE : PREPARE_A;
-          end else begin
-            if (asked[0]) fresh_reg <= 1'b1;
-            state_reg <= asked[0] && !started_reg ? START_A : SAVE;
-          end
+        DO_WIPE: begin
+          word_reg <= FIRST_WIPED;
+          {read_reg, write_reg, interval_on_reg, marked_reg, fresh_reg, ended_reg, queue_reg, gap_reg, delivered_reg, started_reg,
+           channels_reg, container_reg, silent_reg, fault_reg, capture_reg, run_reg} <= '0;
         end
-      end
-
-      WIPE:
-      if (!hold) begin
-        word_reg <= word_reg + 6'd1;
-        if (started_reg) load_reg <= load_reg - 11'(stream_clocks);
-        started_reg <= 1'b0;
-        if (word_reg == LAST_CLEARED) state_reg <= NOTE;
-      end
-
-      START_A: begin
-        {channels_reg, container_reg} <= context_rdata[6:2];
-        capture_reg <= context_rdata[0];
-        queue_reg <= context_rdata[8];
-        reason_reg <= 3'(FAULT_REASON_BAD_CONFIG);
-        state_reg <= START_B;
-      end
-      START_B: state_reg <= bad_config ? HALT : START_C;
-      START_C: begin
-        reason_reg <= 3'(FAULT_REASON_TOO_MUCH);
-        state_reg  <= load_next > frame_clocks - 11'(frame_clocks[10:4]) ? HALT : START_D;
-      end
-      START_D: begin
-        load_reg <= load_next;
-        started_reg <= 1'b1;
-        state_reg <= SAVE;
-      end
-
-      CONVERT:
-      if (ended_reg && (capture_reg || !frame_there)) begin
-        silent_reg <= 1'b1;
-        changed_reg <= !silent_reg;
-        post_reg <= !silent_reg;
-        cause_reg <= 3'(CAUSE_END_OF_STREAM);
-        state_reg <= silent_reg ? IDLE : SAVE;
-      end else if (!late_reg && frame_there) state_reg <= SAMPLE;
-      else state_reg <= capture_reg || delivered_reg ? MISS : IDLE;
-      SAMPLE: begin
-        channel_reg <= channel_reg + 3'd1;
-        delivered_reg <= 1'b1;
-        gap_reg <= 1'b0;
-        packet_reg <= 1'b0;
-        if (last_channel) state_reg <= FRAME;
-      end
-      FRAME: state_reg <= result[32] ? FRAME_CARRY : after_frame;
-      FRAME_CARRY: state_reg <= after_frame;
-      MARK_A: state_reg <= MARK_B;
-      MARK_B: begin
-        packet_reg <= 1'b1;
-        marked_reg <= !(&mark_distance[6:5]);
-        state_reg <= &mark_distance[6:5] ? STAMP_LO : SAVE;
-      end
-      MISS: begin
-        gap_reg <= 1'b1;
-        post_reg <= !gap_reg;
-        cause_reg <= capture_reg ? 3'(CAUSE_OVERRUN) : 3'(CAUSE_UNDERRUN);
-        state_reg <= gap_reg ? IDLE : SAVE;
-      end
-      // From an even count on, so that its two words belong together.
-      STAMP_LO: if (!now[0]) state_reg <= STAMP_HI;
-      STAMP_HI: begin
-        if (!packet_reg) fresh_reg <= 1'b0;
-        state_reg <= visit_reg == FILL ? PREPARE_A : !packet_reg && marked_reg && !capture_reg ? MARK_A : SAVE;
-      end
-
-      PREPARE_A: begin
-        remaining_reg <= result_low;
-        state_reg <= in_fifo == 3'd0 ? IDLE : PREPARE_B;
-      end
-      PREPARE_B: begin
-        address_reg <= context_rdata[16:0];
-        limit_reg <= limit;
-        state_reg <= remaining_reg != 3'd0 ? MOVE_A : queue_reg ? QUEUE_A : FETCH_A;
-      end
-
-      QUEUE_A: state_reg <= QUEUE_B;
-      QUEUE_B: begin
-        address_reg <= context_rdata[16:0];
-        state_reg <= QUEUE_C;
-      end
-      QUEUE_C: begin
-        address_reg <= {1'b0, difference[15:0]};
-        reason_reg <= 3'(FAULT_REASON_PRODUCER_AHEAD);
-        state_reg <= no_difference ? IDLE : QUEUE_D;
-      end
-      QUEUE_D: state_reg <= difference[16] ? HALT : FETCH_A;
-
-      FETCH_A: state_reg <= FETCH_B;
-      FETCH_B: begin
-        address_reg <= context_rdata[16:0];
-        state_reg <= FETCH_C;
-      end
-      FETCH_C: begin
-        address_reg <= {descriptor_slot[12:0], WORD_FLAGS, 2'd0};
-        reason_reg <= 3'(FAULT_REASON_OUTSIDE_MEMORY);
-        word_reg <= 6'(WORD_FLAGS);
-        state_reg <= descriptor_slot[13] ? HALT : FETCH;
-      end
-      FETCH:
-      if (mem_err) begin
-        reason_reg <= 3'(FAULT_REASON_BUS_ERROR);
-        state_reg  <= HALT;
-      end else if (mem_ack) begin
-        address_reg[3:2] <= address_reg[3:2] + 2'd1;
-        word_reg <= word_reg + 6'd1;
-        case (word_reg[1:0])
-          WORD_FLAGS:
-          if (mem_rdata[DESCRIPTOR_REMOVED_BIT]) begin
-            done_reg  <= 1'b1;
-            state_reg <= SAVE;
-          end
-          WORD_LENGTH: begin
-            if (length_zero) reason_reg <= 3'(FAULT_REASON_LENGTH_ZERO);
-            if (length_zero || outside_memory) state_reg <= HALT;
-          end
-          WORD_TAG: begin
-            packet_reg <= 1'b1;
-            state_reg <= capture_reg ? STAMP_LO : MARK;
-          end
-          default: ;
-        endcase
-      end
-      MARK: begin
-        marked_reg <= 1'b1;
-        state_reg <= PREPARE_A;
-      end
-
-      MOVE_A: begin
-        remaining_reg <= result_low;
-        state_reg <= may_move ? MOVE_B : moved_reg == 6'd0 ? SAVE : TOTAL;
-        // Cut short by a tick: this stream is the next one behind the pass.
-        if (ticks_reg != 4'd0) fill_stream_reg <= stream_reg;
-      end
-      MOVE_B:
-      if (mem_err) begin
-        reason_reg <= 3'(FAULT_REASON_BUS_ERROR);
-        state_reg  <= HALT;
-      end else if (mem_ack) begin
-        address_reg <= result[16:0];
-        limit_reg <= limit;
-        moved_reg <= moved_reg + 6'(move_bytes);
-        done_reg <= last_byte;
-        state_reg <= last_byte ? TOTAL : host_wants ? HOST_A : MOVE_A;
-      end
-      HOST_A: state_reg <= HOST_B;
-      HOST_B: state_reg <= MOVE_A;
-      TOTAL: state_reg <= result[32] ? TOTAL_CARRY : INTERVAL_A;
-      TOTAL_CARRY: state_reg <= INTERVAL_A;
-      INTERVAL_A: state_reg <= INTERVAL_B;
-      INTERVAL_B: begin
-        off_reg <= interval_off;
-        over_reg <= result[5:0];
-        state_reg <= interval_off || !result[32] || result_low == 3'd0 ? INTERVAL_C : after_interval;
-      end
-      INTERVAL_C: begin
-        interval_reg <= long_interval && !off_reg;
-        cause_reg <= 3'(CAUSE_INTERVAL);
-        state_reg <= after_interval;
-      end
-      ENDING_A: state_reg <= ENDING_B;
-      ENDING_B: begin
-        post_reg <= context_rdata[DESCRIPTOR_EVENT_FLAG_BIT];
-        cause_reg <= context_rdata[DESCRIPTOR_EVENT_FLAG_BIT] ? 3'(CAUSE_DESCRIPTOR) : 3'(CAUSE_INTERVAL);
-        ended_reg <= context_rdata[DESCRIPTOR_END_OF_STREAM_BIT];
-        last_reg <= context_rdata[DESCRIPTOR_LAST_BIT];
-        state_reg <= SAVE;
-      end
-
-      HALT: begin
-        fault_reg <= 1'b1;
-        changed_reg <= 1'b1;
-        post_reg <= 1'b1;
-        cause_reg <= 3'(CAUSE_FAULT);
-        state_reg <= SAVE;
-      end
-
-      SAVE: state_reg <= after_save;
-      HIGH: state_reg <= after_high;
-      NOTE: state_reg <= after_note;
-      GATE: state_reg <= POST;
-      POST:
-      if (ev_ready) begin
-        // What happened first goes first.
-        post_reg <= 1'b0;
-        interval_reg <= post_reg && interval_reg;
-        if (interval_reg) cause_reg <= 3'(CAUSE_INTERVAL);
-        state_reg <= post_reg && interval_reg ? GATE : after_post;
-      end
-      COUNT_A: if (!hold) state_reg <= COUNT_B;
-      COUNT_B: state_reg <= COUNT_C;
-      COUNT_C: begin
-        address_reg <= result[16:0];
-        state_reg <= COUNT_D;
-      end
-      COUNT_D: state_reg <= IDLE;
-
-      SNAPSHOT:
-      // A tick before the last changing word would mix two frames: start again behind it. Time is taken from an even count on, so
-      // that its two words belong together.
-      if (word_reg[3:1] != SNAP_COUNT[3:1] && (ticks_reg != 4'd0 || frame_tick)) state_reg <= IDLE;
-      else if (!hold && (word_reg[3:0] != SNAP_NOW_LO || !now[0])) begin
-        word_reg <= {2'b00, snap_word_next};
-        if (word_reg[3:0] == SNAP_LAST) begin
-          snapshot_reg[stream_reg] <= 1'b0;
-          state_reg <= IDLE;
+        DO_CONFIG: begin
+          {channels_reg, container_reg} <= context_rdata[6:2];
+          capture_reg <= context_rdata[0];
+          queue_reg <= context_rdata[8];
         end
+        DO_STARTED: begin
+          started_reg <= 1'b1;
+          changed_reg <= 1'b1;
+        end
+        DO_CHANGE: changed_reg <= 1'b1;
+        DO_MISS: begin
+          gap_reg <= 1'b1;
+          post_reg <= 1'b1;
+          cause_reg <= capture_reg ? 3'(CAUSE_OVERRUN) : 3'(CAUSE_UNDERRUN);
+        end
+        DO_USE_UP: begin
+          silent_reg <= 1'b1;
+          changed_reg <= 1'b1;
+          post_reg <= 1'b1;
+          cause_reg <= 3'(CAUSE_END_OF_STREAM);
+        end
+        DO_DONE: done_reg <= 1'b1;
+        DO_INTERVAL: begin
+          interval_reg <= 1'b1;
+          cause_reg <= 3'(CAUSE_INTERVAL);
+        end
+        DO_ENDING: begin
+          post_reg <= context_rdata[DESCRIPTOR_EVENT_FLAG_BIT];
+          cause_reg <= context_rdata[DESCRIPTOR_EVENT_FLAG_BIT] ? 3'(CAUSE_DESCRIPTOR) : 3'(CAUSE_INTERVAL);
+          ended_reg <= context_rdata[DESCRIPTOR_END_OF_STREAM_BIT];
+          last_reg <= context_rdata[DESCRIPTOR_LAST_BIT];
+        end
+        DO_HALT: begin
+          fault_reg <= 1'b1;
+          changed_reg <= 1'b1;
+          post_reg <= 1'b1;
+          cause_reg <= 3'(CAUSE_FAULT);
+        end
+        DO_REFUSE: begin
+          post_reg  <= 1'b1;
+          cause_reg <= 3'(CAUSE_REFUSED);
+        end
+        DO_REFUSE_SETTINGS: begin
+          post_reg  <= 1'b1;
+          cause_reg <= REFUSED_SETTINGS;
+        end
+        default: ;
+      endcase
+
+      if (advance) begin
+        if (writing) write_reg <= pointer_next;
+        else read_reg <= pointer_next;
       end
-
-      REVOKE:
-      if (!hold) begin
-        word_reg  <= word_reg + 6'd1;
-        cause_reg <= 3'(CAUSE_REFUSED);
-        case (word_reg[3:0])
-          4'd1: begin
-            address_reg <= context_rdata[16:0];
-            post_reg <= !queue_reg;
-          end
-          4'd2: if (difference[15]) post_reg <= 1'b1;  // last before first
-          4'd3: address_reg <= context_rdata[16:0];
-          4'd4: if (!difference[15]) post_reg <= 1'b1;  // last not before RING_PRODUCER
-          4'd5: address_reg <= context_rdata[16:0];
-          4'd6: if (!difference[15] && !no_difference) outside_reg <= 1'b1;  // first behind the current one
-          4'd7: if (difference[15]) outside_reg <= 1'b1;  // last before it
-          4'd8: done_reg <= result_low != 3'd0 && !outside_reg && !post_reg;
-          4'd10: begin
-            revoke_reg[stream_reg] <= 1'b0;
-            left_reg <= LEFT_W'(STREAMS);
-            state_reg <= after_note;
-          end
-          default: ;
-        endcase
-      end
-
-      default: state_reg <= IDLE;
-    endcase
-
-    if (advance) begin
-      if (writing) write_reg <= pointer_next;
-      else read_reg <= pointer_next;
+      // Something was done, so there may be more to do, for any stream.
+      if (use_fields || act == DO_DONE) left_reg <= LEFT_W'(STREAMS);
     end
-    // Something was done, so there may be more to do, for any stream.
-    if (state_reg == SAVE) left_reg <= LEFT_W'(STREAMS);
 
-    if (host_write && (is_control || is_producer)) left_reg <= LEFT_W'(STREAMS);
-    if (host_write && is_control) control_reg[host_stream] <= 1'b1;
-    if (ask_snapshot) snapshot_reg[host_stream] <= 1'b1;
-    if (host_write && host_word == REVOKE_RANGE) revoke_reg[host_stream] <= 1'b1;
+    if (host_write && is_producer) left_reg <= LEFT_W'(STREAMS);
+    for (int i = 0; i < STREAMS; i++)
+      if ((requested && host_stream == STREAM_W'(i)) || (ask_again && stream_reg == STREAM_W'(i))) asked_reg[i] <= 1'b1;
+      else if (condition == IF_ASKED && run_it && stream_reg == STREAM_W'(i)) asked_reg[i] <= 1'b0;
 
     if (rst) begin
-      state_reg <= CLEAR;
+      ready_reg <= 1'b0;
       visit_reg <= FILL;
       stream_reg <= '0;
       fill_stream_reg <= '0;
+      asked_reg <= '0;
       word_reg <= 6'd0;
       left_reg <= '0;
       ticks_reg <= 4'd0;
-      snapshot_reg <= '0;
-      revoke_reg <= '0;
-      control_reg <= '0;
-      load_reg <= 11'd0;
+      taken_reg <= 1'b0;
+      marking_reg <= 1'b0;
       bus_ack <= 1'b0;
     end
   end
@@ -963,7 +1140,7 @@ module stream_engine
     if (STREAMS < 1 || STREAMS > 16 || MAX_CHANNELS < 1 || MAX_CHANNELS > 8)
       $fatal(1, "stream_engine: STREAMS is %0d, must be 1 to 16; MAX_CHANNELS is %0d, must be 1 to 8", STREAMS, MAX_CHANNELS);
 
-  wire unused = &{1'b0, bus_adr[15:12], adc_sample[7:0], mark_distance[4:0]};
+  wire unused = &{1'b0, state_reg, bus_adr[15:12], adc_sample[7:0], mark_distance[4:0]};
 
 endmodule
 

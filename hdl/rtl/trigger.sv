@@ -36,7 +36,8 @@ module trigger
 
   logic [31:0] out_time_reg;
   logic [15:0] count_reg;
-  logic [47:0] in_time_reg;
+  logic [31:0] in_time_lo;
+  logic [15:0] in_time_hi;
   logic armed_reg, falling_reg, latched_reg, before_reg;
 
   // Follows the pin in reset too, so that a pin that is high all the time makes no edge.
@@ -52,13 +53,31 @@ module trigger
   function automatic logic [31:0] word();
     case (bus_adr[7:2])
       TRIGGER_CONTROL[7:2]: word = {25'd0, trigger_level, latched_reg, trigger_out, 2'd0, falling_reg, armed_reg};
-      TRIGGER_IN_TIME_LO[7:2]: word = in_time_reg[31:0];
-      TRIGGER_IN_TIME_HI[7:2]: word = {count_reg, in_time_reg[47:32]};
+      TRIGGER_IN_TIME_HI[7:2]: word = {count_reg, 16'd0};
       default: word = 32'd0;
     endcase
   endfunction
 
-  assign bus_rdata = bus_stb ? word() : 32'd0;
+  // The time of the latched edge, at place 1; place 0 is 0 for ever and is read when nobody asks.
+  (* no_rw_check, ram_style = "block" *) logic [31:0] times_lo[2];
+  (* no_rw_check, ram_style = "block" *) logic [15:0] times_hi[2];
+
+  initial
+    for (int i = 0; i < 2; i++) begin
+      times_lo[i] = '0;
+      times_hi[i] = '0;
+    end
+
+  always_ff @(posedge clk) begin
+    in_time_lo <= times_lo[bus_stb && bus_adr[7:2] == TRIGGER_IN_TIME_LO[7:2]];
+    in_time_hi <= times_hi[bus_stb && bus_adr[7:2] == TRIGGER_IN_TIME_HI[7:2]];
+    if (trigger_pulse && !latched_reg) begin
+      times_lo[1] <= now[31:0];
+      times_hi[1] <= now[47:32];
+    end
+  end
+
+  assign bus_rdata = (bus_stb ? word() : 32'd0) | in_time_lo | {16'd0, in_time_hi};
 
   always_ff @(posedge clk) begin
     bus_ack <= bus_stb && !bus_ack && !rst;
@@ -71,7 +90,6 @@ module trigger
 
     if (trigger_pulse) count_reg <= count_reg + 16'd1;
     if (trigger_pulse) latched_reg <= 1'b1;
-    if (trigger_pulse && !latched_reg) in_time_reg <= now[47:0];
 
     if (write)
       case (bus_adr[7:2])

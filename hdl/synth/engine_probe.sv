@@ -1,9 +1,11 @@
 `default_nettype none
 
 // Wraps stream_engine so that it fits the pins of the UP5K: inputs come from one shift register, outputs go into another. Only for
-// the figure of its clock rate: every path through the engine begins and ends at a flip-flop.
+// its figures: every path through the engine begins and ends at a flip-flop. What the probe itself costs is measured with the
+// engine taken out of it, and subtracted.
 module engine_probe #(
-    parameter int STREAMS = 4
+    parameter int STREAMS = 8,
+    parameter int MAX_CHANNELS = 8
 ) (
     input wire logic clk,
     input wire logic rst,
@@ -11,7 +13,7 @@ module engine_probe #(
     output logic data_out
 );
 
-  localparam int INPUTS = 2 + 14 + 32 + 64 + 32 + 32 + 1 + 1 + 1 + 11 + 32 + 2 + 1;
+  localparam int INPUTS = 2 + 14 + 32 + 64 + 32 + 32 + 2 + 1 + 11 + 32 + 2 + 1;
   localparam int OUTPUTS = 32 + 1 + 2 + 15 + 4 + 32 + 1 + 4 + 3 + 32 + 3 + 1 + 2 + 8 + 8 + 32;
 
   logic [INPUTS-1:0] inputs_reg;
@@ -24,14 +26,16 @@ module engine_probe #(
   end
 
   logic bus_stb, bus_we, mem_ack, mem_err, frame_tick, ev_ready;
-  logic [10:0] frame_clocks;
   logic [15:2] bus_adr;
   logic [31:0] bus_wdata, frame_ticks, mem_rdata, adc_sample;
   logic [63:0] now;
+  logic [10:0] frame_clocks;
   logic [1:0] ev_word;
 
-  assign {bus_stb, bus_we, bus_adr, bus_wdata, now, frame_ticks, mem_rdata, mem_ack, mem_err, frame_tick, frame_clocks, adc_sample, ev_word, ev_ready} =
-      inputs_reg;
+  assign {
+    bus_stb, bus_we, bus_adr, bus_wdata, now, frame_ticks, mem_rdata, mem_ack, mem_err, frame_tick, frame_clocks, adc_sample, ev_word,
+    ev_ready
+  } = inputs_reg;
 
   logic bus_ack, mem_stb, mem_we, dac_we, adc_take, ev_stamp, ev_valid;
   logic [31:0] bus_rdata, mem_wdata, dac_sample, ev_data;
@@ -45,7 +49,10 @@ module engine_probe #(
     adc_take, ev_stamp, ev_valid, ev_cause, ev_stream, ev_data
   };
 
-  stream_engine #(.STREAMS(STREAMS)) engine (
+  stream_engine #(
+      .STREAMS(STREAMS),
+      .MAX_CHANNELS(MAX_CHANNELS)
+  ) engine (
       .clk, .rst,
       .bus_stb, .bus_we, .bus_adr, .bus_wdata, .bus_rdata, .bus_ack,
       .now, .frame_ticks,

@@ -395,8 +395,8 @@ def test_intervals(board: Board, reference: Board, interval: int, queue: bool) -
             facts = [fact for fact in rig.facts(stream) if fact[0] == Cause.INTERVAL]
             assert len(facts) == moved // interval
             for number, (_, left, _, total, _) in enumerate(facts):
-                # Posted at the end of the visit, which is one of 32 bytes and the rest of a word at most.
-                assert 0 <= total - (number + 1) * interval < 36
+                # Posted at the end of a visit, and none of them moves more than a FIFO holds.
+                assert 0 <= total - (number + 1) * interval < 64
                 assert left == (number + 2) * interval - total
             outcome[f"tags {stream}"] = [fact[2] for fact in facts]
             outcome[f"other {stream}"] = [fact for fact in rig.facts(stream) if fact[0] != Cause.INTERVAL]
@@ -554,8 +554,8 @@ def test_mistakes_are_refused_and_harm_nobody_else(board: Board, reference: Boar
     compare(board, reference, script)
 
 
-def test_settings_written_in_run_are_not_looked_at(board: Board, reference: Board) -> None:
-    """A format change in RUN changes nothing until STOP."""
+def test_settings_written_in_run_are_refused(board: Board, reference: Board) -> None:
+    """A change of format or ring in RUN changes nothing until STOP, and an event says so."""
 
     def script(rig: Rig) -> Outcome:
         rig.fill(CAPTURE)
@@ -564,12 +564,21 @@ def test_settings_written_in_run_are_not_looked_at(board: Board, reference: Boar
         rig.board.write_register(regs.FPGA_PATTERN_CONTROL, 1 << regs.FPGA_PATTERN_CONTROL_RESTART_LSB)
         rig.state(StreamState.RUN, CAPTURE)
         rig.frames(2)
-        rig.write(CAPTURE, regs.STREAM_CONFIG, 1 | 3 << 2)
+        for offset, value in (
+            (regs.STREAM_CONFIG, 1 | 3 << 2),
+            (regs.STREAM_RING_BASE, 0x100),
+            (regs.STREAM_RING_SIZE, 200),
+        ):
+            rig.write(CAPTURE, offset, value)
+            rig.board.snapshot(CAPTURE)
         rig.converter(InputSelect.PATTERN)
         rig.frames(130)
         captured = rig.board.read_memory(BUFFER_BASES[CAPTURE], 600)
         assert captured == encode_samples(PatternSequence(PatternKind.RAMP, 1).take(100), 3).tobytes()
-        return {"counts": rig.counts(CAPTURE), "memory": captured}
+        facts = rig.facts(CAPTURE)
+        assert facts[:3] == [(Cause.REFUSED, 0, FaultReason.SETTINGS, 0, 0)] * 3
+        assert [fact[0] for fact in facts[3:]] == [Cause.END_OF_STREAM]
+        return {"counts": rig.counts(CAPTURE), "memory": captured, "events": facts}
 
     compare(board, reference, script)
 
@@ -649,5 +658,49 @@ def test_times_of_starts(board: Board, reference: Board) -> None:
             rig.state(StreamState.PAUSE, CAPTURE, RENDER)
             rig.frames(20)
         return {}
+
+    compare(board, reference, script)
+
+
+def test_formats_and_rates_of_the_converter(board: Board, reference: Board) -> None:
+    """Taken while the converter stands, refused otherwise; the streams run at every rate, bit by bit the same."""
+    rate_lsb, format_lsb = regs.FPGA_CONVERTER_CONTROL_RATE_LSB, regs.FPGA_CONVERTER_CONTROL_FORMAT_LSB
+    loopback = InputSelect.LOOPBACK << regs.FPGA_CONVERTER_CONTROL_INPUT_SELECT_LSB
+
+    def script(rig: Rig) -> Outcome:
+        def write(value: int) -> tuple[int, int]:
+            rig.board.write_register(regs.FPGA_CONVERTER_CONTROL, value)
+            word, _, clocks = rig.board.read_registers(regs.FPGA_CONVERTER_CONTROL, 3)
+            return word, clocks
+
+        outcome: Outcome = {}
+        source = rig.fill(RENDER, seed=11)
+        for rate in range(8):
+            for sample_format in (0, 1, 3):
+                wanted = rate << rate_lsb | sample_format << format_lsb | loopback
+                taken = write(wanted)
+                outcome[f"{rate} {sample_format}"] = taken
+                word, clocks = taken
+                if word >> regs.FPGA_CONVERTER_CONTROL_REFUSED_LSB & 1:
+                    outcome[f"{rate} {sample_format} start"] = write(wanted | 1)
+                    continue
+                rig.fill(CAPTURE)
+                rig.set_up(RENDER, [Piece(BUFFER_BASES[RENDER], 600, END_OF_STREAM)], container=3)
+                rig.set_up(CAPTURE, [Piece(BUFFER_BASES[CAPTURE], 720, END_OF_STREAM)], container=3)
+                rig.state(StreamState.RUN, CAPTURE, RENDER)
+                assert write(wanted | 1) == (word | 1, clocks)
+                outcome[f"{rate} {sample_format} in RUN"] = write((wanted ^ 1 << format_lsb) | 1)
+                start = rig.board.snapshot(CAPTURE)
+                rig.board.sleep(140 * clocks / float(rig.board.profile.clock_rate))
+                taken_last = rig.board.snapshot(CAPTURE)
+                ticks = taken_last.frame_ticks - start.frame_ticks
+                assert abs(ticks - (taken_last.time_ticks - start.time_ticks) / clocks) < 1
+                assert taken_last.ended and rig.board.snapshot(RENDER).ended
+                captured = rig.board.read_memory(BUFFER_BASES[CAPTURE], 726)
+                assert captured == bytes(6) + source[:600] + bytes(114) + bytes([GUARD]) * 6
+                rig.state(StreamState.STOP, CAPTURE, RENDER)
+                write(wanted)
+        write(loopback)
+        return outcome
 
     compare(board, reference, script)

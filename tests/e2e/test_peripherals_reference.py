@@ -337,3 +337,67 @@ def test_trigger_out_at_its_time_and_in_with_its_time(board: Board) -> None:
     board.sleep(0.001)
     again, rest = board.read_registers(regs.TRIGGER_IN_TIME_LO, 2)
     assert again != low and rest >> regs.TRIGGER_IN_TIME_HI_EDGES_LSB == 3
+
+
+def test_midi_bytes_at_the_pins(midi: Midi) -> None:
+    """What leaves is what was queued, at its time; what comes in carries the time at which it did."""
+    board = midi.board
+    if not board.bench.has("midi"):
+        pytest.skip("the bench of this board has no MIDI wires")
+    midi.control(GATE)
+    board.bench.midi_read()
+    board.poll()
+    start = board.events.time_ticks + 60_000
+    midi.send(b"\xb0\x07\x7f", [start, start, start + 30_000])
+    board.bench.midi_send(b"\x91\x00", start + 10_000)
+    midi.bytes_pass(40)
+    left = board.bench.midi_read()
+    assert bytes(each.value for each in left) == b"\xb0\x07\x7f" and all(each.stop_good for each in left)
+    # The start bit leaves 3 clocks behind its time and is seen by the clock behind that.
+    assert [each.ticks - start for each in left] in (
+        [delay, delay + BACK_TO_BACK_TICKS, delay + 30_000] for delay in (3, 4)
+    )
+    found = midi.receive()
+    assert bytes(value for value, _, _ in found) == b"\x91\x00"
+    assert 2 <= found[0][1] - (start + 10_000) & MASK32 <= 4
+    # The sender keeps to 31250 baud: 3932.16 clocks a byte.
+    assert abs((found[1][1] - found[0][1] & MASK32) - 3932) <= 3
+    board.bench.midi_loop(True)
+    midi.send(b"\x33")
+    midi.bytes_pass(4)
+    assert [value for value, _, _ in midi.receive()] == [0x33]
+    board.bench.midi_loop(False)
+
+
+def test_spdif_sends_what_the_dac_gets_with_its_marks(board: Board) -> None:
+    if not (board.bench.has("spdif") and board.bench.has("tap")):
+        pytest.skip("the bench of this board does not see S/PDIF and DAC")
+    played = np.random.default_rng(2).integers(1, 256, 1800, dtype=np.uint8).tobytes()
+    board.write_memory(0, played)
+    board.write_memory(0x1F000, b"".join(word.to_bytes(4, "little") for word in (0, 1800, 0, 4)))
+    for offset, value in (
+        (regs.STREAM_CONFIG, 2 << 2 | 1 << 4),
+        (regs.STREAM_RING_BASE, 0x1F000),
+        (regs.STREAM_RING_SIZE, 1),
+        (regs.STREAM_CONTROL, StreamState.RUN),
+    ):
+        board.write_register(stream_register(0, offset), value)
+    enable, never = 1 << regs.SPDIF_GATES_ENABLE_LSB, 1 << regs.SPDIF_GATES_COPY_NEVER_LSB
+    board.write_register(regs.FPGA_CONVERTER_CONTROL, 1)
+    for gates, copy_bit in ((enable, 1), (enable | never, 0)):
+        board.write_register(regs.SPDIF_GATES, gates)
+        board.sleep(0.001)
+        board.bench.spdif_start()
+        board.bench.tap_start()
+        board.sleep(0.010)
+        sent, dac = board.bench.spdif_read(), board.bench.tap_read().samples
+        board.bench.spdif_stop()
+        board.bench.tap_stop()
+        assert (sent.parity_errors, sent.coding_errors, sent.marked_invalid, sent.half_cell_ticks) == (0, 0, 0, 2)
+        status = sent.channel_status(0)
+        assert status is not None
+        # Consumer, copy bit, 48 kHz, left, 24 bits.
+        assert status == copy_bit << 2 | 1 << 20 | 2 << 24 | 0b1011 << 32
+        # The same frames, but for the delay between the two ends.
+        middle = np.ascontiguousarray(sent.samples[100:300]).tobytes()
+        assert middle in np.ascontiguousarray(dac).tobytes() and np.count_nonzero(sent.samples[100:300]) > 300

@@ -9,8 +9,8 @@ from cocotb.triggers import RisingEdge
 class WordBus:
     """Master of the ports bus_stb, bus_we, bus_adr, bus_wdata, bus_rdata and bus_ack of `dut`.
 
-    Asserts that ack lasts one cycle and comes within `limit_clocks`; `longest_ack_clocks` keeps the longest wait. Between
-    accesses all but bus_stb carries noise, as in a system where other slaves are meant.
+    Asserts that ack lasts one cycle and comes within `limit_clocks`; `longest_ack_clocks` keeps the longest wait.
+    Between accesses all but bus_stb carries noise, as in a system where other slaves are meant.
     """
 
     def __init__(self, dut: Any, limit_clocks: int = 8) -> None:

@@ -4,7 +4,7 @@
 `boards/`.
 """
 
-from codecrig.board.bench import Bench, Tap, TriggerWires, TwinBench
+from codecrig.board.bench import Bench, MidiByte, SpdifTap, Tap, TriggerWires, TwinBench
 from codecrig.board.board import (
     Board,
     BoardIdentity,
@@ -36,8 +36,10 @@ __all__ = [
     "EventRecord",
     "Events",
     "EventsLost",
+    "MidiByte",
     "ProfileError",
     "Snapshot",
+    "SpdifTap",
     "Tap",
     "TriggerWires",
     "TwinBench",

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from codecrig.board.errors import BenchMissing, BoardError
 
-CAPABILITIES = ("tap", "inject", "trigger", "cable", "codec", "usb", "statistics")
+CAPABILITIES = ("tap", "inject", "trigger", "cable", "codec", "midi", "spdif", "usb", "statistics")
 CABLE_FAULTS = ("none", "open", "stuck0", "stuck1", "swap")
 
 Samples = npt.NDArray[np.int32]
@@ -39,6 +39,46 @@ class TriggerWires:
     out: bool
     out_edges_ticks: tuple[int, ...]
     """Board times at which the trigger output changed."""
+
+
+@dataclass(frozen=True)
+class MidiByte:
+    """A byte that left the board's MIDI output, as a UART at the wire heard it."""
+
+    ticks: int
+    """Board time of the falling edge of its start bit."""
+    value: int
+    stop_good: bool
+    """False: its stop bit was 0."""
+
+
+@dataclass(frozen=True)
+class SpdifTap:
+    """What a receiver at the S/PDIF output made of its edges since it was started or last read."""
+
+    first_ticks: int
+    """Board time at which the first of these frames began."""
+    samples: Samples
+    status_bits: npt.NDArray[np.bool_]
+    """Channel status bit of each frame and channel."""
+    block_starts: npt.NDArray[np.bool_]
+    """True for the first frame of each block of 192."""
+    marked_invalid: int
+    """Frames with a validity or user bit of 1."""
+    parity_errors: int
+    """Frames whose parity is wrong."""
+    coding_errors: int
+    """Times at which the signal was none that the standard knows; frames are missing there."""
+    half_cell_ticks: int
+    """Length of a half cell; 0: no carrier."""
+
+    def channel_status(self, channel: int) -> int | None:
+        """The 192 bits of the first whole block, bit 0 sent first; None if there is none."""
+        for start in np.flatnonzero(self.block_starts):
+            bits = self.status_bits[start : start + 192, channel]
+            if len(bits) == 192 and not self.block_starts[start + 1 : start + 192].any():
+                return sum(int(bit) << index for index, bit in enumerate(bits))
+        return None
 
 
 class Bench:
@@ -90,6 +130,30 @@ class Bench:
     ) -> None:
         """Change the analog path from DAC to ADC; what is not given stays."""
         raise self._missing("codec")
+
+    def midi_read(self) -> list[MidiByte]:
+        """The bytes that left the MIDI output since the start or the last read."""
+        raise self._missing("midi")
+
+    def midi_send(self, data: bytes, ticks: int = 0) -> None:
+        """Send bytes to the MIDI input: the first at board time `ticks`, or now if that is past, the others follow."""
+        raise self._missing("midi")
+
+    def midi_loop(self, connected: bool) -> None:
+        """Plug a cable from the MIDI output to the MIDI input, or pull it."""
+        raise self._missing("midi")
+
+    def spdif_start(self) -> None:
+        """Start to keep what the S/PDIF output sends."""
+        raise self._missing("spdif")
+
+    def spdif_read(self) -> SpdifTap:
+        """What was kept since the start or the last read."""
+        raise self._missing("spdif")
+
+    def spdif_stop(self) -> None:
+        """Stop keeping."""
+        raise self._missing("spdif")
 
     def usb(self, plugged: bool) -> None:
         """Pull or plug the USB cable."""
@@ -171,6 +235,41 @@ class TwinBench(Bench):
             "connected": connected,
         }
         self._call("codec", **{name: value for name, value in settings.items() if value is not None})
+
+    def midi_read(self) -> list[MidiByte]:
+        reply = self._call("midi", action="read")
+        broken = set(reply["broken"])
+        values = base64.b64decode(reply["bytes"])
+        return [
+            MidiByte(int(ticks), value, index not in broken)
+            for index, (ticks, value) in enumerate(zip(reply["ticks"], values, strict=True))
+        ]
+
+    def midi_send(self, data: bytes, ticks: int = 0) -> None:
+        self._call("midi", action="send", bytes=base64.b64encode(data).decode("ascii"), tick=ticks)
+
+    def midi_loop(self, connected: bool) -> None:
+        self._call("midi", action="loop", connected=connected)
+
+    def spdif_start(self) -> None:
+        self._call("spdif", action="start")
+
+    def spdif_read(self) -> SpdifTap:
+        reply = self._call("spdif", action="read")
+        flags = np.frombuffer(base64.b64decode(reply["flags"]), dtype=np.uint8)
+        return SpdifTap(
+            first_ticks=int(reply["tick"]),
+            samples=np.frombuffer(base64.b64decode(reply["samples"]), dtype="<i4").reshape(-1, 2).astype(np.int32),
+            status_bits=np.stack([flags & 1, flags >> 1 & 1], axis=1).astype(bool),
+            block_starts=(flags & 64).astype(bool),
+            marked_invalid=int(np.count_nonzero(flags & 0x3C)),
+            parity_errors=int(np.count_nonzero(flags & 0x80)),
+            coding_errors=int(reply["errors"]),
+            half_cell_ticks=int(reply["half_cell_ticks"]),
+        )
+
+    def spdif_stop(self) -> None:
+        self._call("spdif", action="stop")
 
     def usb(self, plugged: bool) -> None:
         self._call("usb", action="plug" if plugged else "unplug")

@@ -19,7 +19,7 @@ from codecrig.board.events import Events
 from codecrig.board.profile import BoardProfile
 from codecrig.link import Link, LinkError, Request, Status
 from codecrig.link import registers as regs
-from codecrig.link.registers import Cause, InputSelect, StreamState
+from codecrig.link.registers import Cause, StreamState
 
 if TYPE_CHECKING:
     from codecrig.portcls import MemoryView
@@ -38,8 +38,6 @@ _PERIPHERAL_BYTES = 0x1000
 _STREAM_CAUSES = sum(1 << cause for cause in Cause if cause < Cause.TIMER)
 _BOARD_CAUSES = sum(1 << (cause - Cause.TIMER) for cause in Cause if cause >= Cause.TIMER)
 _ALL_BLOCKS = regs.FPGA_FENCE_LAST_RESET
-_INPUTS = [InputSelect.CONVERTER, InputSelect.LOOPBACK, InputSelect.PATTERN, InputSelect.CONVERTER]
-"""What each code of `input_select` does; the unused one acts as CONVERTER."""
 _QUIET_PERIPHERALS = (
     (regs.MIDI_CONTROL, 1 << regs.MIDI_CONTROL_RX_CLEAR_LSB | 1 << regs.MIDI_CONTROL_TX_FLUSH_LSB),
     (regs.SPDIF_GATES, 0),
@@ -131,8 +129,6 @@ class Snapshot:
     """Frame ticks of the converter since it was enabled, modulo 2^32."""
     underruns: int
     overruns: int
-    input_select: InputSelect
-    """What capture streams hear."""
 
 
 @dataclass(frozen=True)
@@ -246,14 +242,13 @@ class Board:
     def snapshot(self, stream: int) -> Snapshot:
         """State, position and counters of one stream. One exchange.
 
-        All of one tick, but underruns, overruns and input_select, which are read just before.
+        All of one tick, but underruns and overruns, which are read just before.
         """
-        converter = Request.read(regs.FPGA_CONVERTER_CONTROL, 4)
         counters = Request.read(stream_register(stream, regs.STREAM_STATUS), 16)
         block = Request.read(stream_register(stream, regs.STREAM_SNAPSHOT), _SNAPSHOT_BLOCK.size)
         # The counters are read between the order and the snapshot: time for the engine to take it.
         order = Request.write_word(stream_register(stream, regs.STREAM_SNAPSHOT), 1)
-        _, control, counted, data = self.transact([order, converter, counters, block])
+        _, counted, data = self.transact([order, counters, block])
         for _ in range(SNAPSHOT_TRIES - 1):
             if not data[1] & _SNAPSHOT_PENDING >> 8:
                 break
@@ -278,7 +273,6 @@ class Board:
             frame_ticks=frame_ticks,
             underruns=int.from_bytes(counted[8:12], "little"),
             overruns=int.from_bytes(counted[12:16], "little"),
-            input_select=_INPUTS[control[0] >> regs.FPGA_CONVERTER_CONTROL_INPUT_SELECT_LSB & 3],
         )
 
     # ------------------------------------------------------------ time and events

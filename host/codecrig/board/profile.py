@@ -35,8 +35,12 @@ Feature = Literal[
     "bus_monitor",
     "alarm",
     "trigger",
+    "trigger_time",
+    "midi",
+    "spdif",
+    "i2c",
 ]
-BenchFeature = Literal["tap", "inject", "trigger", "cable", "codec"]
+BenchFeature = Literal["tap", "inject", "trigger", "cable", "codec", "midi", "spdif"]
 
 _Positive = Annotated[int, msgspec.Meta(gt=0)]
 _NotNegative = Annotated[int, msgspec.Meta(ge=0)]

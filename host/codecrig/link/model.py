@@ -17,6 +17,7 @@ from codecrig.link.registers import Status
 from codecrig.link.wire import HEADER_BYTES, Exchange, decode_header, encode_reply
 from codecrig.model import BoardModel, CodecSettings
 from codecrig.model.board import host_rate
+from codecrig.model.midi import FRAME_TICKS as MIDI_BYTE_TICKS
 
 TRANSFER_TICKS = 1229
 """100 us: an OUT transfer, the way through the bridge, and the first poll of the IN endpoint that finds data."""
@@ -153,6 +154,44 @@ class ModelControl:
             trigger.set_level_in(level, self._board.now_ticks)
         edges = trigger.out_edges
         return {"out": len(edges) % 2 == 1, "out_edges": list(edges)}
+
+    def _do_midi(self, action: str = "read", **arguments: Any) -> dict[str, Any]:
+        midi = self._board.midi
+        if action == "loop":
+            midi.looped = bool(arguments["connected"])
+            return {}
+        if action == "send":
+            data = base64.b64decode(arguments["bytes"], validate=True)
+            midi.arrive(data, max(arguments.get("tick", 0), self._board.now_ticks))
+            return {"pending": midi.pending}
+        if action != "read":
+            raise ValueError(f"action is {action!r}; accepted: read, send, loop")
+        whole = [sent for sent in midi.sent if sent[0] + MIDI_BYTE_TICKS <= self._board.now_ticks]
+        del midi.sent[: len(whole)]
+        values = base64.b64encode(bytes(value for _, value in whole)).decode("ascii")
+        return {"bytes": values, "ticks": [ticks for ticks, _ in whole], "broken": [], "pending": midi.pending}
+
+    def _do_spdif(self, action: str = "read") -> dict[str, Any]:
+        spdif = self._board.spdif
+        if action in ("start", "stop"):
+            spdif.tap = [] if action == "start" else None
+            return {}
+        if action != "read":
+            raise ValueError(f"action is {action!r}; accepted: start, stop, read")
+        kept = spdif.tap or []
+        samples = np.concatenate([frames for _, frames, _ in kept]) if kept else np.zeros((0, 2), dtype=np.int32)
+        flags = np.concatenate([flags for _, _, flags in kept]) if kept else np.zeros(0, dtype=np.uint8)
+        running = spdif.tap is not None
+        if running:
+            spdif.tap = []
+        return {
+            "samples": base64.b64encode(np.ascontiguousarray(samples, dtype="<i4").tobytes()).decode("ascii"),
+            "flags": base64.b64encode(flags.tobytes()).decode("ascii"),
+            "tick": kept[0][0] if kept else 0,
+            "errors": 0,
+            "half_cell_ticks": self._board.frame_clocks // 128 if kept else 0,
+            "running": running,
+        }
 
     def _do_cable(self, fault: str) -> dict[str, Any]:
         if fault not in CABLE_FAULTS:

@@ -56,7 +56,7 @@ class Cause(IntEnum):
     END_OF_STREAM = 5
     """Stream: the descriptor with END_OF_STREAM is used up: render, the first tick behind its last whole frame; capture, the first tick behind its last byte. Data as for DESCRIPTOR."""
     REFUSED = 6
-    """Stream: a request was refused; the stream goes on. data0 = REVOKE."""
+    """Stream: a request was refused; the stream goes on. data0 = REVOKE, data1 = 0 for a revocation, FaultReason SETTINGS for settings."""
     TIMER = 16
     """Board: ALARM_TIME was reached."""
     RING_OVERFLOW = 17
@@ -66,7 +66,7 @@ class Cause(IntEnum):
     MONITOR = 19
     """Board: first access that a bus monitor range counts. data0 = monitor index, data1 = address."""
     TRIGGER = 20
-    """Board: trigger input rose."""
+    """Board: the chosen edge of the trigger input came, see TRIGGER.CONTROL; the rising one unless told otherwise."""
     MIDI_RECEIVED = 21
     """Board: a MIDI byte was received and kept."""
     MIDI_SENT = 22
@@ -83,9 +83,11 @@ class FaultReason(IntEnum):
     BAD_CONFIG = 3
     """RUN with an unsupported CONFIG or RING_SIZE 0."""
     TOO_MUCH = 4
-    """RUN of a stream that the engine cannot serve beside those that run."""
+    """RUN of a stream that the engine cannot serve beside those that run: each needs 4 clocks of FRAME_CLOCKS for each byte of its frame, at least 12; PAUSE gives nothing back."""
     PRODUCER_AHEAD = 5
     """RING_PRODUCER is more than RING_SIZE ahead of DESCRIPTORS."""
+    SETTINGS = 7
+    """Of REFUSED only: CONFIG, RING_BASE or RING_SIZE was written between RUN and STOP."""
     BUS_ERROR = 6
     """An access was refused at the memory port: it lies outside the fence. What it should have moved was not."""
 
@@ -112,7 +114,7 @@ class InputSelect(IntEnum):
     CONVERTER = 0
     """The ADC data pin."""
     LOOPBACK = 1
-    """Digital loopback: the frame handed to the DAC one frame earlier."""
+    """Digital loopback: the frame handed to the DAC one frame earlier, with the channels that the format has."""
     PATTERN = 2
     """The pattern source."""
 

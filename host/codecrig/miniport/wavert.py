@@ -177,6 +177,7 @@ class MiniportWaveRTStream(IMiniportWaveRTStreamNotification):
         self._reported_play_bytes = 0
         self._run_ticks = 0
         self._first_run_ticks = 0
+        self._hears_adc = True
         self._paused_at_bytes: list[int] = []
         self._boundaries: deque[tuple[int, int]] = deque(maxlen=KEPT_BOUNDARIES)
         self._packets_done = 0
@@ -196,13 +197,14 @@ class MiniportWaveRTStream(IMiniportWaveRTStreamNotification):
 
     # ------------------------------------------------------------------ format and state
 
-    def _codec_delay_frames(self, input_select: InputSelect) -> int:
+    @property
+    def _codec_delay_frames(self) -> int:
         """One direction's share of the converter's group delay, rounded up.
 
         The DAC plays whatever is rendered. Capture passes the ADC only where it listens to it: digital loopback and
-        pattern come without delay.
+        pattern come without delay. What it listens to is looked up at each RUN.
         """
-        if self.capture and input_select is not InputSelect.CONVERTER:
+        if self.capture and not self._hears_adc:
             return 0
         return -(-self._board.profile.converter.group_delay_frames // 2)
 
@@ -240,7 +242,11 @@ class MiniportWaveRTStream(IMiniportWaveRTStreamNotification):
         """Ask the engine for a state and wait until it acts on it; returns the board time of the order."""
         order = Request.write_word(stream_register(self._stream, regs.STREAM_CONTROL), state)
         status = Request.read(stream_register(self._stream, regs.STREAM_STATUS), 4)
-        time, _, found = self._board.transact([Request.read(regs.FPGA_TIME_HI, 12), order, status])
+        clock, converter = Request.read(regs.FPGA_TIME_HI, 12), Request.read(regs.FPGA_CONVERTER_CONTROL, 4)
+        time, control, _, found = self._board.transact([clock, converter, order, status])
+        if state is StreamState.RUN:
+            select = control[0] >> regs.FPGA_CONVERTER_CONTROL_INPUT_SELECT_LSB & 3
+            self._hears_adc = select not in (InputSelect.LOOPBACK, InputSelect.PATTERN)
         for _ in range(STATE_TRIES):
             if found[0] >> regs.STREAM_STATUS_FAULT_LSB & 1:
                 raise NtStatusError(
@@ -287,7 +293,7 @@ class MiniportWaveRTStream(IMiniportWaveRTStreamNotification):
         return KSRTAUDIO_HWLATENCY(
             FifoSize=FIFO_BYTES,
             ChipsetDelay=reference_time(HANDOVER_FRAMES),
-            CodecDelay=reference_time(self._codec_delay_frames(self._snapshot().input_select)),
+            CodecDelay=reference_time(self._codec_delay_frames),
         )
 
     def get_position_register(self) -> KSRTAUDIO_HWREGISTER:
@@ -466,7 +472,7 @@ class WaveRTRenderStream(MiniportWaveRTStream, IMiniportWaveRTOutputStream):
         self._end_of_stream = False
 
     def _play_frames(self, snapshot: Snapshot) -> int:
-        return max(0, snapshot.frames - self._codec_delay_frames(snapshot.input_select))
+        return max(0, snapshot.frames - self._codec_delay_frames)
 
     def _forget_progress(self) -> None:
         super()._forget_progress()
@@ -517,7 +523,7 @@ class WaveRTCaptureStream(MiniportWaveRTStream, IMiniportWaveRTInputStream):
         self._next_packet = 0
 
     def _play_frames(self, snapshot: Snapshot) -> int:
-        return snapshot.frames + self._codec_delay_frames(snapshot.input_select) if snapshot.frames else 0
+        return snapshot.frames + self._codec_delay_frames if snapshot.frames else 0
 
     def _forget_progress(self) -> None:
         super()._forget_progress()

@@ -10,7 +10,7 @@ from fractions import Fraction
 from codecrig.link import registers as regs
 from codecrig.link.registers import Cause, ConverterFormat, ConverterRate, InputSelect, Operation, PatternKind, Status
 
-from .converter import CodecSettings
+from .converter import CodecSettings, Frames
 from .engine import EngineModel
 from .events import BOARD_CAUSE_BITS, STREAM_CAUSE_BITS
 from .midi import MidiModel
@@ -385,6 +385,10 @@ class BoardModel(EngineModel):
         self._words[regs.FPGA_CONVERTER_CONTROL] = value & _CONVERTER_KEPT & ~1 | int(enable) | taken | refused
         if not self.enabled:
             self.frame_clocks = self._rates[ConverterRate(taken >> regs.FPGA_CONVERTER_CONTROL_RATE_LSB & 7)]
+        is_tdm = taken >> regs.FPGA_CONVERTER_CONTROL_FORMAT_LSB & 3 == ConverterFormat.TDM
+        self.looped_channels = self.channels if is_tdm else min(self.channels, 2)
+        if enable and not self.enabled:
+            self.spdif.align(self.now_ticks)
         self.set_enabled(enable, self.now_ticks)
         self.mute = bool(value & 2)
         select = value >> regs.FPGA_CONVERTER_CONTROL_INPUT_SELECT_LSB & 3
@@ -400,6 +404,8 @@ class BoardModel(EngineModel):
 
     def _write_stream(self, number: int, offset: int, value: int) -> None:
         stream = self.streams[number]
+        if offset in (regs.STREAM_CONFIG, regs.STREAM_RING_BASE, regs.STREAM_RING_SIZE):
+            stream.settings_written = True
         match offset:
             case regs.STREAM_CONTROL:
                 self.set_state(number, value & 3, self.now_ticks)
@@ -431,12 +437,13 @@ class BoardModel(EngineModel):
                 stream.moved_bytes = stream.moved_bytes & _MASK32 | value << 32
             case regs.STREAM_LIVE_DESCRIPTORS:
                 stream.descriptors = value
-            case regs.STREAM_LIVE_INDEX:
-                stream.index = value & 0x1FF
             case _:
                 pass
 
     # ------------------------------------------------------------------ peripherals
+
+    def on_sent(self, frames: Frames) -> None:
+        self.spdif.sends(self.frame_time(1), self.frame_clocks, frames)
 
     def _read_peripheral(self, address: int) -> int:
         if address < regs.SPDIF_BASE or address >= regs.MIDI_RX_RING_BASE:
@@ -451,7 +458,7 @@ class BoardModel(EngineModel):
         if address < regs.SPDIF_BASE or address >= regs.MIDI_RX_RING_BASE:
             self.midi.write(address, value, self.now_ticks)
         elif address < regs.I2C_BASE:
-            self.spdif.write(address, value, self.now_ticks)
+            self.spdif.write(address, value, self.now_ticks, self.frame_clocks)
             self.mute_loopback = self.spdif.mutes_loopback
         elif address < regs.TRIGGER_BASE:
             self.i2c.write(address, value, self.now_ticks)

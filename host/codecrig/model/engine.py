@@ -55,9 +55,9 @@ def _move_offset(number: int) -> int:
     return 16 + 16 * number
 
 
-def stream_load_clocks(block_bytes: int, channels: int) -> int:
+def stream_load_clocks(block_bytes: int) -> int:
     """Clocks of a frame that a stream needs; RUN refuses what does not fit beside the streams that run."""
-    return 10 + block_bytes + channels - 1
+    return max(4 * block_bytes, 12)
 
 
 class EngineModel:
@@ -80,6 +80,8 @@ class EngineModel:
         self.events = EventRingModel(streams)
         self.max_channels = max_channels
         self.channels = channels
+        self.looped_channels = min(channels, 2)
+        """Channels that the format at the pins has; the digital loopback goes through the serializer."""
         self.frame_clocks = frame_clocks
         self.bulk = bulk
         self.analog = AnalogPath(codec)
@@ -149,9 +151,9 @@ class EngineModel:
         """Board time at which the frame is served in which something happens next; None if no stream runs."""
         if not self.enabled or not any(stream.is_streaming for stream in self.streams):
             return None
-        return self._frame_time(self._calm_frames() + 1) + SERVICE_TICKS
+        return self.frame_time(self._calm_frames() + 1) + SERVICE_TICKS
 
-    def _frame_time(self, ahead: int) -> int:
+    def frame_time(self, ahead: int) -> int:
         """Board time of the frame tick that is `ahead` frames after the last one served."""
         return self._enable_ticks + (self._frames_served + ahead) * self.frame_clocks
 
@@ -166,10 +168,11 @@ class EngineModel:
         """CONTROL of a stream was written."""
         stream = self.streams[number]
         stream.control = requested
+        self._look_at_settings(stream, now_ticks)
         if requested & 2 == 0:
             if stream.state is not StreamState.STOP:
                 if stream.started:
-                    self._load_clocks -= stream_load_clocks(stream.block_bytes, stream.channels)
+                    self._load_clocks -= stream_load_clocks(stream.block_bytes)
                 stream.wipe()
             return
         if stream.fault or stream.state == requested:
@@ -190,6 +193,7 @@ class EngineModel:
         """REVOKE of a stream was written: answered at once."""
         stream = self.streams[number]
         stream.revoke = value
+        self._look_at_settings(stream, now_ticks)
         first, last = value & _MASK16, value >> 16
         stream.revoke_left = 0
         if not stream.queue or _ahead(last, first) < 0 or _ahead(last, stream.producer) >= 0:
@@ -206,6 +210,7 @@ class EngineModel:
     def take_snapshot(self, number: int, now_ticks: int) -> None:
         """SNAPSHOT of a stream was written."""
         stream = self.streams[number]
+        self._look_at_settings(stream, now_ticks)
         stream.snapshots += 1
         stream.snapshot = SnapshotModel(
             state=stream.state,
@@ -228,6 +233,9 @@ class EngineModel:
     def on_access(self, write: bool, address: int, length: int, time_ticks: int) -> None:
         """The engine moved bytes; called for each visit while `accesses_watched`. For the bus monitor to override."""
 
+    def on_sent(self, frames: Frames) -> None:
+        """The DAC is given frames, the first at the next tick. For what listens beside it."""
+
     def _start(self, stream: StreamModel, now_ticks: int) -> None:
         """First RUN behind STOP: take over the settings."""
         config = stream.config
@@ -236,18 +244,26 @@ class EngineModel:
         stream.channels = (config >> regs.STREAM_CONFIG_CHANNELS_LSB & 7) + 1
         stream.block_bytes = stream.container_bytes * stream.channels
         stream.queue = bool(config >> regs.STREAM_CONFIG_QUEUE_LSB & 1)
-        stream.underruns = stream.overruns = 0
         if stream.channels > self.max_channels or not 1 <= stream.ring_size <= MAX_RING_DESCRIPTORS:
             self._halt(stream, FaultReason.BAD_CONFIG, now_ticks)
             return
-        stream.interval_left = stream.interval_bytes
-        load_clocks = self._load_clocks + stream_load_clocks(stream.block_bytes, stream.channels)
-        if load_clocks > self.frame_clocks - self.frame_clocks // 16:
+        load_clocks = self._load_clocks + stream_load_clocks(stream.block_bytes)
+        if load_clocks > self.frame_clocks:
             self._halt(stream, FaultReason.TOO_MUCH, now_ticks)
             return
         self._load_clocks = load_clocks
-        stream.high_water = 0
+        stream.base, stream.size = stream.ring_base, stream.ring_size
+        stream.underruns = stream.overruns = stream.high_water = 0
+        stream.interval_on = stream.interval_bytes >= SHORTEST_INTERVAL_BYTES
+        stream.interval_left = stream.interval_bytes if stream.interval_on else 0
         stream.started = True
+
+    def _look_at_settings(self, stream: StreamModel, now_ticks: int) -> None:
+        """The host wants something of a stream: settings written between RUN and STOP are noticed now."""
+        if stream.settings_written and stream.started:
+            self._post(stream, Cause.REFUSED, now_ticks, stream.revoke, FaultReason.SETTINGS)
+            self._flush_posts()
+        stream.settings_written = False
 
     # ------------------------------------------------------------------ events
 
@@ -290,25 +306,27 @@ class EngineModel:
             if stream.queue:
                 if stream.queued == 0:
                     return False
-                if stream.queued > stream.ring_size:
+                if stream.queued > stream.size:
                     self._halt(stream, FaultReason.PRODUCER_AHEAD, time_ticks)
                     return True
             if not self._fetch(stream, time_ticks):
                 skipped[stream.number] += 1
                 return skipped[stream.number] <= MAX_RING_DESCRIPTORS
-        count = min(wanted, VISIT_BYTES)
-        if not stream.capture or count < wanted:
-            count += -(stream.address + count) % 4
-        count = min(count, stream.remaining, *([level] if stream.capture else []))
+        if not stream.capture:
+            wanted += -(stream.address + wanted) % 4
+        most = VISIT_BYTES + -(stream.address + VISIT_BYTES) % 4
+        # At an odd place in the FIFO a word takes two accesses, of three bytes and one.
+        if most > VISIT_BYTES and (stream.address + stream.memory_side_bytes) % 2:
+            most -= 1
+        count = min(wanted, most, stream.remaining)
         allowed = self._inside_fence(stream.address, count)
         if allowed:
             self._move(stream, allowed, time_ticks)
+        reached_interval = self._count_interval(stream, allowed)
+        done = stream.remaining == 0
         if allowed < count:
             self._halt(stream, FaultReason.BUS_ERROR, time_ticks)
-            return True
-        reached_interval = self._count_interval(stream, count)
-        done = stream.remaining == 0
-        if done:
+        elif done:
             stream.ended = bool(stream.flags & _FLAG_END_OF_STREAM)
             if stream.flags & _FLAG_EVENT:
                 last = stream.flags >> regs.DESCRIPTOR_LAST_BIT & 1
@@ -321,7 +339,7 @@ class EngineModel:
 
     def _fetch(self, stream: StreamModel, time_ticks: int) -> bool:
         """Read the next descriptor. False if it was removed, or refused."""
-        start = stream.ring_base + (stream.index & 0x1FF) * regs.DESCRIPTOR_BYTES
+        start = stream.base + stream.index * regs.DESCRIPTOR_BYTES
         if start >= len(self.memory):
             self._halt(stream, FaultReason.OUTSIDE_MEMORY, time_ticks)
             return False
@@ -360,28 +378,27 @@ class EngineModel:
             stream.high_water = max(stream.high_water, len(stream.fifo))
         stream.address = stop
         stream.remaining -= count
+        stream.memory_side_bytes += count
         stream.moved_bytes = (stream.moved_bytes + count) & _MASK64
         if self.accesses_watched:
             self.on_access(stream.capture, start, count, time_ticks)
 
     def _count_interval(self, stream: StreamModel, count: int) -> bool:
         """Count `count` bytes down to the next INTERVAL event; True if it was reached."""
-        was_off = stream.interval_left == 0
-        if not was_off:
-            stream.interval_left -= count
-            if stream.interval_left > 0:
-                return False
-        if stream.interval_bytes < SHORTEST_INTERVAL_BYTES:
-            stream.interval_left = 0
+        if not stream.interval_on:
             return False
-        stream.interval_left += stream.interval_bytes
-        return not was_off
+        stream.interval_left -= count
+        if stream.interval_left > 0:
+            return False
+        stream.interval_on = stream.interval_bytes >= SHORTEST_INTERVAL_BYTES
+        stream.interval_left = stream.interval_left + stream.interval_bytes if stream.interval_on else 0
+        return stream.interval_on
 
     def _next_descriptor(self, stream: StreamModel) -> None:
         stream.descriptors = (stream.descriptors + 1) & _MASK32
         if not stream.ended:
             stream.index += 1
-            if stream.index == stream.ring_size:
+            if stream.index == stream.size:
                 stream.index = 0
 
     def _inside_fence(self, address: int, length: int) -> int:
@@ -395,7 +412,7 @@ class EngineModel:
 
     def _serve_frame(self) -> None:
         """Serve the next converter frame."""
-        time = self._frame_time(1)
+        time = self.frame_time(1)
         written = silence(1, self.channels)
         delivered = False
         heard = self._hear(1, self._handed_over)
@@ -463,23 +480,26 @@ class EngineModel:
         sent = silence(frames, self.channels) if self.mute else rendered
         if self.tap is not None:
             if not self.tap:
-                self.tap_first_ticks = self._frame_time(1)
+                self.tap_first_ticks = self.frame_time(1)
             self.tap.append(sent[:, :2])
+        self.on_sent(sent[:, :2])
         listening = [stream for stream in self.streams if stream.is_streaming and stream.capture]
         if not listening or self.input_select is not InputSelect.CONVERTER:
             self.analog.pass_by(sent[:, :2])
         if not listening:
             return sent
         if self.input_select is InputSelect.LOOPBACK:
-            return silence(frames, self.channels) if self.mute_loopback else sent
+            if self.mute_loopback:
+                return silence(frames, self.channels)
+            return sent if self.looped_channels == self.channels else self._widen(sent[:, : self.looped_channels])
         if self.input_select is InputSelect.CONVERTER:
             return self._widen(self.analog.hear(sent[:, :2]))
         taken = any(self._room(stream) and not stream.ended for stream in listening)
         return self._widen(self.pattern.take(frames) if taken else silence(frames))
 
-    def _widen(self, stereo: Frames) -> Frames:
-        """Two channels as those of the converter; the others are silent."""
-        return stereo if self.channels == 2 else self._for_stream(stereo, self.channels)
+    def _widen(self, heard: Frames) -> Frames:
+        """These channels and silence on the others that the converter has."""
+        return heard if heard.shape[1] == self.channels else self._for_stream(heard, self.channels)
 
     @staticmethod
     def _for_stream(heard: Frames, channels: int) -> Frames:
@@ -492,7 +512,7 @@ class EngineModel:
 
     def _calm_frames(self) -> int:
         """For how many frames every stream just goes on: nothing ends, starts or is posted."""
-        if not self.bulk or self.accesses_watched or self._frame_time(1) < self.memory_stalled_until_ticks:
+        if not self.bulk or self.accesses_watched or self.frame_time(1) < self.memory_stalled_until_ticks:
             return 0
         if self.fence != (0, FENCE_BLOCKS - 1):
             return 0
@@ -515,10 +535,10 @@ class EngineModel:
                 return 0
             # A queue has run dry: frames are missed and counted, or did not begin yet.
             return MAX_RUN_FRAMES if stream.in_gap or not (stream.capture or stream.delivered) else 0
-        if stream.interval_left == 0 and stream.interval_bytes >= SHORTEST_INTERVAL_BYTES:
-            return 0
+        if block_bytes > VISIT_BYTES - 4 and not stream.capture:
+            return 0  # fills that may need two visits
         # Bytes that may be moved before a descriptor ends or an interval is over.
-        most_bytes = min(stream.remaining, stream.interval_left or stream.remaining) - 1
+        most_bytes = min(stream.remaining, stream.interval_left if stream.interval_on else stream.remaining) - 1
         if most_bytes < 0:
             return 0
         if stream.capture:
@@ -554,7 +574,7 @@ class EngineModel:
 
     def _serve_calm(self, frames: int) -> None:
         """Serve so many calm frames at once."""
-        first_time = self._frame_time(1)
+        first_time = self.frame_time(1)
         written = silence(frames, self.channels)
         delivered = False
         running = [stream for stream in self.streams if stream.is_streaming and not stream.silent]
@@ -612,7 +632,8 @@ class EngineModel:
         stream.moved_bytes = (stream.moved_bytes + count) & _MASK64
         stream.address += count
         stream.remaining -= count
-        if stream.interval_left:
+        stream.memory_side_bytes += count
+        if stream.interval_on:
             stream.interval_left -= count
 
     # ------------------------------------------------------------------ where the engine will go
@@ -621,11 +642,11 @@ class EngineModel:
         """Where in memory the next `count` bytes of a stream lie, as (address, length)."""
         if count < stream.remaining:
             return [(stream.address, count)]
-        pieces = [(stream.address, stream.remaining), (stream.ring_base, stream.ring_size * regs.DESCRIPTOR_BYTES)]
+        pieces = [(stream.address, stream.remaining), (stream.base, stream.size * regs.DESCRIPTOR_BYTES)]
         count -= stream.remaining
         index = stream.index + (stream.remaining > 0)
-        for number in range(min(stream.ring_size, stream.queued) if stream.queue else stream.ring_size):
-            start = stream.ring_base + (index + number) % stream.ring_size * regs.DESCRIPTOR_BYTES
+        for number in range(min(stream.size, stream.queued) if stream.queue else stream.size):
+            start = stream.base + (index + number) % stream.size * regs.DESCRIPTOR_BYTES
             if count < 0 or start >= len(self.memory):
                 break
             address, length, _, flags = _DESCRIPTOR.unpack_from(self._memory_bytes, start)

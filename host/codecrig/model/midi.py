@@ -17,6 +17,8 @@ STORE_TICKS = 9 * BIT_TICKS + BIT_TICKS // 2
 """From the first clock of a start bit to the middle of the stop bit, where a received byte is stored."""
 BEGIN_TICKS = 3
 """From the clock in which a record's time has come to the first clock of the start bit."""
+PIN_TICKS = 3
+"""From a pin to the receiver."""
 RING_RECORDS = 128
 
 _MASK8 = 0xFF
@@ -33,7 +35,9 @@ class MidiModel:
         self.rx_ring = [0] * (2 * RING_RECORDS)
         self.tx_ring = [0] * (2 * RING_RECORDS)
         self.sent: list[tuple[int, int]] = []
-        """(Board time of the start bit, byte) of all that left over the pin."""
+        """(Board time of the start bit, byte) of all that left over the pin. A bench takes them away."""
+        self.looped = False
+        """A cable from the output to the input pin."""
         self._gate = self._hold = self._loopback = self._stall = self._dead = False
         self._rx_producer = self._rx_consumer = self._tx_producer = self._tx_consumer = 0
         self._dropped = 0
@@ -101,6 +105,8 @@ class MidiModel:
             self._hear(now, data)
         else:
             self.sent.append(self._sending)
+            if self.looped:
+                self._line.append((now + PIN_TICKS, data))
 
     def _end(self, now: int) -> None:
         self._sending = None
@@ -136,11 +142,16 @@ class MidiModel:
     def _is_full(self) -> bool:
         return (self._rx_producer - self._rx_consumer) & _MASK8 >= RING_RECORDS
 
-    def arrive(self, data: bytes, now_ticks: int) -> None:
-        """Bytes come in at the pin, one behind the other, from now on."""
+    def arrive(self, data: bytes, ticks: int) -> None:
+        """Bytes come in at the pin, one behind the other, from a board time on."""
         for value in data:
-            start = max(now_ticks + 3, self._line[-1][0] + FRAME_TICKS if self._line else 0)
+            start = max(ticks + PIN_TICKS, self._line[-1][0] + FRAME_TICKS if self._line else 0)
             self._line.append((start, value))
+
+    @property
+    def pending(self) -> int:
+        """Bytes that will still arrive at the pin."""
+        return len(self._line)
 
     # ------------------------------------------------------------------ registers
 

@@ -2,7 +2,12 @@
 
 from collections.abc import Callable
 
+import numpy as np
+import numpy.typing as npt
+
 from codecrig.link import registers as regs
+
+from .converter import Frames
 
 _MASK16 = 0xFFFF
 _MASK32 = 0xFFFFFFFF
@@ -15,18 +20,49 @@ SYNCHRONISER_TICKS = 2
 
 
 class SpdifModel:
-    """Gates and marks of the S/PDIF transmitter, and where in its block it is. The signal itself is not modelled."""
+    """Gates and marks of the S/PDIF transmitter, where in its block it is, and what a receiver makes of it.
+
+    The signal itself is not modelled, nor the frames of silence that it sends while the converter stands.
+    """
 
     def __init__(self) -> None:
         self.gates = 0
         self.marks = regs.SPDIF_MARKS_RATE_RESET << regs.SPDIF_MARKS_RATE_LSB
-        self._block_ticks = 0
-        self._pending_from: int | None = None
+        self.tap: list[tuple[int, Frames, npt.NDArray[np.uint8]]] | None = None
+        """First tick, samples and flags (bits 0 and 1: channel status, bit 6: first of a block) of what was sent."""
+        self._blocks = [0, 0]  # board times at which the last block but one and the last one began, or will begin
 
     @property
     def mutes_loopback(self) -> bool:
         """Capture streams hear silence in place of the digital loopback."""
         return bool(self.gates >> regs.SPDIF_GATES_MUTE_LOOPBACK_LSB & 1)
+
+    def align(self, ticks: int) -> None:
+        """Frames begin at this board time and every frame's length from it: the converter starts."""
+        self._blocks = [ticks, ticks]
+
+    def sends(self, first_ticks: int, frame_clocks: int, frames: Frames) -> None:
+        """The DAC is given these frames, one a tick."""
+        if self.tap is None or not self.gates >> regs.SPDIF_GATES_ENABLE_LSB & 1:
+            return
+        ticks = first_ticks + frame_clocks * np.arange(len(frames))
+        origin = np.where(ticks < self._blocks[1], *self._blocks)
+        number = (ticks - origin) // frame_clocks % BLOCK_FRAMES
+        status = self._status_bits()
+        flags = status[number, 0] | status[number, 1] << 1 | (number == 0).astype(np.uint8) << 6
+        self.tap.append((first_ticks, frames & np.int32(-256), flags))
+
+    def _status_bits(self) -> npt.NDArray[np.uint8]:
+        """Channel status of a block, frames by channels."""
+        bits = np.zeros((BLOCK_FRAMES, 2), dtype=np.uint8)
+        bits[2] = not self.gates >> regs.SPDIF_GATES_COPY_NEVER_LSB & 1
+        for bit in range(8):
+            bits[8 + bit] = self.marks >> bit & 1
+        bits[20, 0] = bits[21, 1] = 1
+        for bit in range(4):
+            bits[24 + bit] = self.marks >> regs.SPDIF_MARKS_RATE_LSB + bit & 1
+        bits[[32, 33, 35]] = 1  # 24 bits
+        return bits
 
     def read(self, address: int, now_ticks: int, frame_clocks: int) -> int:
         if address == regs.SPDIF_GATES:
@@ -35,23 +71,20 @@ class SpdifModel:
             return self.marks
         if address != regs.SPDIF_STATUS:
             return 0
-        if self._pending_from is not None:
-            frames = (self._pending_from - self._block_ticks) // frame_clocks + 1
-            next_frame_ticks = self._block_ticks + frames * frame_clocks
-            if next_frame_ticks <= now_ticks:
-                self._block_ticks, self._pending_from = next_frame_ticks, None
-        frame = (now_ticks - self._block_ticks) // frame_clocks % BLOCK_FRAMES
-        return int(self._pending_from is not None) | frame << regs.SPDIF_STATUS_FRAME_LSB
+        pending = now_ticks < self._blocks[1]
+        frame = (now_ticks - self._blocks[not pending]) // frame_clocks % BLOCK_FRAMES
+        return int(pending) | frame << regs.SPDIF_STATUS_FRAME_LSB
 
-    def write(self, address: int, value: int, now_ticks: int) -> None:
+    def write(self, address: int, value: int, now_ticks: int, frame_clocks: int) -> None:
         if address == regs.SPDIF_GATES:
             self.gates = value & 0xF
         elif address == regs.SPDIF_MARKS:
             self.marks = value & 0xFFF
         else:
             return
-        if self._pending_from is None:
-            self._pending_from = now_ticks
+        if now_ticks >= self._blocks[1]:
+            last = self._blocks[1]
+            self._blocks = [last, last + ((now_ticks - last) // frame_clocks + 1) * frame_clocks]
 
 
 class I2cModel:

@@ -41,6 +41,9 @@ class StreamModel:
     interval_bytes: int = 0
     revoke: int = 0
 
+    settings_written: bool = False
+    """CONFIG, RING_BASE or RING_SIZE was written since the engine looked last."""
+
     # Read by the host, kept over STOP.
     state: StreamState = StreamState.STOP
     fault: bool = False
@@ -61,6 +64,10 @@ class StreamModel:
     started: bool = False
     capture: bool = False
     queue: bool = False
+    base: int = 0
+    size: int = 1
+    """RING_BASE and RING_SIZE in force."""
+    interval_on: bool = False
     container_bytes: int = 1
     channels: int = 1
     block_bytes: int = 1
@@ -79,6 +86,8 @@ class StreamModel:
     fifo: bytes = b""
     converted_bytes: int = 0
     """Render: bytes that left the FIFO since STOP."""
+    memory_side_bytes: int = 0
+    """Bytes that the FIFO took from or gave to memory since STOP."""
     mark: int | None = None
     """Render: the place in the stream, in bytes, where a descriptor begins that no frame has reached."""
     index: int = 0
@@ -102,9 +111,10 @@ class StreamModel:
         """STOP: forget where the stream was."""
         self.state = StreamState.STOP
         self.fault = self.silent = self.ended = self.started = False
-        self.capture = self.queue = self.delivered = self.in_gap = self.fresh = False
+        self.capture = self.queue = self.delivered = self.in_gap = self.fresh = self.interval_on = False
         self.container_bytes = self.channels = self.block_bytes = 1
         self.frames = self.moved_bytes = self.descriptors = self.converted_bytes = 0
+        self.memory_side_bytes = 0
         self.fifo = b""
         self.mark = None
         self.index = self.address = self.remaining = self.tag = self.flags = 0

@@ -424,21 +424,21 @@ def _compile(run: _Runner, tools: _Tools, native: Any, work: Path, model: Path, 
 
         # The longest chain first: instrumented model, training, model.
         runtime_names = ["verilated", "verilated_threads", *(["verilated_fst_c"] if trace else [])]
-        codec = folder / "codec.cpp"
+        outside = [folder / "codec.cpp", folder / "pins.cpp"]  # of the FPGA; the trainer needs them too
         futures: list[Future[Path]] = []
         if trace:
             futures.append(start(folder / "hardware.cpp", tools.cxx, [*model_flags, TRACE_LEVEL]))
         else:
             trained = start(folder / "hardware.cpp", tools.cxx, [*model_flags, *PROFILE_MAKE_FLAGS], "trained")
             training = start(folder / "training.cpp", tools.cxx, [*COMMON_FLAGS, *CXX_FLAGS])
-        futures.append(start(codec, tools.cxx, [*COMMON_FLAGS, *CXX_FLAGS]))
+        futures += [start(source, tools.cxx, [*COMMON_FLAGS, *CXX_FLAGS]) for source in outside]
         for name in runtime_names:
             futures.append(start(include / f"{name}.cpp", tools.cxx, [*model_flags, RUNTIME_LEVEL]))
         if not trace:
             futures.append(pool.submit(model_with_profile, [trained, training, *futures]))
         includes = [f"-I{path}" for path in native.include_dirs]
         for source in sorted(folder.glob("*.cpp")):
-            if source.name not in ("hardware.cpp", "training.cpp", "codec.cpp"):
+            if source.name not in ("hardware.cpp", "training.cpp", *(path.name for path in outside)):
                 futures.append(start(source, tools.cxx, [*COMMON_FLAGS, *CXX_FLAGS, *includes]))
         c_flags = [*COMMON_FLAGS, *C_FLAGS, *firmware_flags]
         for source in native.files:

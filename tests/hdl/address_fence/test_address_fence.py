@@ -225,6 +225,8 @@ async def registers_keep_still(dut: Any) -> None:
         for clocks in (1, 2, 5):
             assert [await bench.bus.read(FIRST), await bench.bus.read(LAST)] == [value, value ^ 0x1FF]
             await ClockCycles(dut.clk, clocks)
+        await bench.bus.write(FIRST, ~value & 0x1FF)
+        assert await bench.bus.read(LAST) == value ^ 0x1FF, "a write of one leaves the other"
     dut.rst.value = 1
     dut.bus_stb.value = 1
     for clock in range(4):

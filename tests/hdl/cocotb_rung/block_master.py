@@ -18,7 +18,7 @@ class BlockMaster:
     def __init__(self, dut: Any) -> None:
         self.dut = dut
         dut.cs_n.value = 1
-        dut.start.value = 0
+        dut.send.value = 0
 
     async def select(self) -> None:
         self.dut.cs_n.value = 0
@@ -35,7 +35,7 @@ class BlockMaster:
             block = data[offset : offset + BLOCK_BYTES]
             dut.out_bytes.value = int.from_bytes(block, "little")
             dut.count.value = len(block)
-            dut.start.value = 1 - int(dut.start.value)
+            dut.send.value = 1 - int(dut.send.value)
             await ValueChange(dut.done)
             received += dut.in_bytes.value.to_bytes(byteorder="little")[: len(block)]
         return received

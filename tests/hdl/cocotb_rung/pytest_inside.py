@@ -6,6 +6,7 @@ import block_master
 import cocotb
 import rung
 from cocotb.task import bridge
+from codec_bench import CodecBench
 
 from codecrig.link.cocotb import SpiFront, offer
 
@@ -13,5 +14,5 @@ from codecrig.link.cocotb import SpiFront, offer
 @cocotb.test()
 async def one_pytest_test(dut: Any) -> None:
     master = await block_master.start(dut)
-    with offer(SpiFront(master)):
+    with offer(SpiFront(master), bench=CodecBench(dut.codec, dut.clk)):
         await bridge(rung.run_inside)()

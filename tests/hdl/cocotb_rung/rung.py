@@ -22,8 +22,8 @@ FAILURES = BUILD / f"{TOP}-failures"
 
 
 def sources() -> list[Path]:
-    """The RTL of the design, then the bench's top."""
-    return [*sorted(RTL.glob("*.sv")), HERE / "rung_bench.sv"]
+    """The RTL of the design, then the bench."""
+    return [*sorted(RTL.glob("*.sv")), HERE / "codec_model.sv", HERE / "rung_bench.sv"]
 
 
 def reports(item: pytest.Item) -> list[pytest.TestReport]:

@@ -1,6 +1,7 @@
 `default_nettype none
 
-// rig_core with an SPI master beside it that moves whole blocks, so that Python wakes up once a block and not twice a bit.
+// rig_core with a codec at its pins and an SPI master beside it that moves whole blocks, so that Python wakes up once a block and not
+// twice a bit.
 //
 // SCK is the system clock, inverted and gated: its edges lie half a clock away from those of clk. What other phases and
 // rates do is the business of the tests of spi_bridge.
@@ -12,8 +13,8 @@ module rung_bench #(
     input wire logic clk,
     input wire logic rst,
 
-    // One transfer: set out_bytes and count, then turn start over; in_bytes is there when done follows.
-    input wire logic start,
+    // One transfer: set out_bytes and count, then turn send over; in_bytes is there when done follows.
+    input wire logic send,
     output logic done,
     input wire logic [15:0] count,
     input wire logic cs_n,
@@ -51,14 +52,14 @@ module rung_bench #(
       mosi   <= 0;
       index  <= 0;
     end else if (!active) begin
-      if (start != done) begin
+      if (send != done) begin
         active <= 1;
         index  <= 0;
         mosi   <= out_bytes[place(0)];
       end
     end else if (next_index == {count, 3'b0}) begin
       active <= 0;
-      done   <= start;
+      done   <= send;
     end else begin
       index <= next_index;
       mosi  <= out_bytes[place(next_index)];
@@ -66,19 +67,21 @@ module rung_bench #(
 
   always_ff @(negedge clk) if (active) in_bytes[place(index)] <= miso;
 
-  logic i2s_bclk, i2s_lrck, i2s_data, spdif_out, header_off;
+  logic i2s_bclk, i2s_lrck, dac_data, adc_data, spdif_out, header_off;
   logic midi, scl_low, sda_low;  // MIDI by a cable from output to input; nothing but pull-ups on the I2C lines
 
   rig_core #(.STREAMS(STREAMS)) rig (
       .clk, .rst,
       .spi_sck(sck), .spi_cs_n(cs_n), .spi_mosi(mosi), .spi_miso(miso), .attention,
-      .i2s_bclk, .i2s_lrck, .i2s_dac_data(i2s_data), .i2s_adc_data(i2s_data),
+      .i2s_bclk, .i2s_lrck, .i2s_dac_data(dac_data), .i2s_adc_data(adc_data),
       .spdif_out, .header_off, .midi_tx(midi), .midi_rx(midi),
       .i2c_scl_low(scl_low), .i2c_sda_low(sda_low), .i2c_scl(!scl_low), .i2c_sda(!sda_low),
       .trigger_out, .trigger_in
   );
 
-  wire unused = &{1'b0, i2s_bclk, i2s_lrck, spdif_out, header_off};
+  codec_model codec (.bclk(i2s_bclk), .lrck(i2s_lrck), .dac_data, .adc_data);
+
+  wire unused = &{1'b0, spdif_out, header_off};
 
 endmodule
 

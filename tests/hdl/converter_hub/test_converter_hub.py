@@ -7,7 +7,7 @@ from typing import Any
 import cocotb
 import pytest
 from bench import registers, reset, run_cocotb, start_clock
-from cocotb.triggers import FallingEdge
+from cocotb.triggers import ClockCycles, FallingEdge
 
 InputSelect = registers.InputSelect
 MASK = 0xFFFFFF
@@ -64,24 +64,34 @@ class Hub:
         await FallingEdge(self.dut.clk)
         await FallingEdge(self.dut.clk)
 
-    async def write(self, channel: int, sample: int, gap: int = 1) -> None:
-        """One 32-bit sample, then so many clocks without a write."""
+    async def write(self, channel: int, sample: int) -> None:
+        """One 24-bit sample; the low bits are noise."""
         dut = self.dut
         dut.dac_we.value = 1
         dut.dac_channel.value = channel
-        dut.dac_sample.value = sample
+        dut.dac_sample.value = sample << 8 | self.random.getrandbits(8)
         await FallingEdge(dut.clk)
         dut.dac_we.value = 0
         dut.dac_sample.value = self.random.getrandbits(32)
         dut.dac_channel.value = self.random.getrandbits(3)
-        for _ in range(gap):
-            await FallingEdge(dut.clk)
+
+    async def clocks(self, count: int) -> None:
+        for _ in range(count):
+            await FallingEdge(self.dut.clk)
 
     async def write_frame(self, frame: Frame) -> None:
-        """As the engine does: one channel a clock."""
+        """As the engine does: one channel a clock, as many as the stream has, then nothing for a while."""
         for channel, sample in enumerate(frame):
-            last = channel == len(frame) - 1
-            await self.write(channel, sample << 8 | self.random.getrandbits(8), int(last))
+            await self.write(channel, sample)
+        await self.clocks(self.channels)
+
+    def played(self, *frames: Frame) -> Frame:
+        """What goes out of frames of streams of any width."""
+        mixed = [0] * self.channels
+        for frame in frames:
+            for channel, sample in enumerate(frame[: self.channels]):
+                mixed[channel] = clipped_sum(mixed[channel], sample)
+        return tuple(mixed)
 
     async def tick(self, adc: Frame | None = None) -> None:
         """One tick; the serializer shows what came in with it, what goes out behind it, then something else."""
@@ -117,22 +127,19 @@ class Hub:
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
-async def channels_not_written_are_silence(dut: Any) -> None:
-    """Each channel by itself; what a converter has not is dropped; nothing of one frame is left in the next."""
+async def streams_of_any_width(dut: Any) -> None:
+    """Channels not written are silence; what a converter has not is dropped; no frame is left in the next."""
     hub = Hub(dut)
     await hub.start()
     assert hub.outgoing() == hub.silence()
-    for channel in range(8):
-        frame = hub.draw()
-        await hub.write_frame(frame)
-        assert hub.outgoing() == frame
+    for width in (*range(2, 9), *(hub.random.randrange(2, 9) for _ in range(60))):
+        frames = []
+        for other in (width, hub.random.randrange(2, 9))[: hub.random.randrange(1, 3)]:
+            frames.append(tuple(hub.random.getrandbits(24) for _ in range(other)))
+            await hub.write_frame(frames[-1])
+            assert hub.outgoing() == hub.played(*frames)
         await hub.tick()
         assert hub.outgoing() == hub.silence() and not dut.frame_written.value
-        await hub.write(channel, 0x8765_43FF)
-        expected = tuple(0x876543 if index == channel else 0 for index in range(hub.channels))
-        assert hub.outgoing() == expected
-        assert int(dut.frame_written.value) == (channel < hub.channels)
-        await hub.tick()
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
@@ -141,11 +148,35 @@ async def written_flag(dut: Any) -> None:
     hub = Hub(dut)
     await hub.start()
     assert not dut.frame_written.value
-    for channel in range(hub.channels):
-        await hub.write(channel, 0)
-        assert dut.frame_written.value and int(dut.render_frame.value) == 0
+    await hub.write_frame((0, 0))
+    assert dut.frame_written.value and int(dut.render_frame.value) == 0
+    await hub.tick()
+    assert not dut.frame_written.value
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def tick_between_two_channels(dut: Any) -> None:
+    """A frame that comes too late is torn; the one behind it is whole and in place."""
+    hub = Hub(dut)
+    await hub.start()
+    for split in range(hub.channels):
+        for channel, sample in enumerate(hub.draw()):
+            if channel == split:
+                dut.frame_tick.value = 1
+            await hub.write(channel, sample)
+            dut.frame_tick.value = 0
+        await hub.clocks(hub.channels)
         await hub.tick()
-        assert not dut.frame_written.value
+        frame = hub.draw()
+        await hub.write_frame(frame)
+        assert hub.outgoing() == frame
+        await hub.tick()
+    if hub.channels == 2:  # any pause between the two
+        frame = hub.draw()
+        await hub.write(0, frame[0])
+        await hub.clocks(9)
+        await hub.write(1, frame[1])
+        assert hub.outgoing() == frame
 
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
@@ -165,28 +196,10 @@ async def mix(dut: Any) -> None:
         assert hub.outgoing() == expected
         await hub.tick()
     for _ in range(40):
-        expected = hub.silence()
-        for _ in range(hub.random.randrange(1, 5)):
-            frame = hub.draw()
+        frames = [hub.draw() for _ in range(hub.random.randrange(1, 5))]
+        for frame in frames:
             await hub.write_frame(frame)
-            expected = tuple(map(clipped_sum, expected, frame))
-        assert hub.outgoing() == expected
-        await hub.tick()
-
-
-@cocotb.test(timeout_time=1, timeout_unit="ms")
-async def streams_of_other_widths(dut: Any) -> None:
-    """A stream adds only to the channels it has, in whatever order they come."""
-    hub = Hub(dut)
-    await hub.start()
-    for _ in range(20):
-        expected = list(hub.silence())
-        for _ in range(6):
-            channel, sample = hub.random.randrange(8), hub.random.getrandbits(24)
-            await hub.write(channel, sample << 8 | 0xFF)
-            if channel < hub.channels:
-                expected[channel] = clipped_sum(expected[channel], sample)
-            assert hub.outgoing() == tuple(expected)
+        assert hub.outgoing() == hub.played(*frames)
         await hub.tick()
 
 
@@ -254,18 +267,37 @@ async def counts_ticks(dut: Any) -> None:
     assert await hub.heard() == (0,) * 8
 
 
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def counts_many_ticks(dut: Any) -> None:
+    """A tick in each clock, and clocks without: the low 17 bits of the count."""
+    hub = Hub(dut)
+    await hub.start()
+    count = 0
+    for ticks in (1, 3, 60, 64, 999, 9000, 70_000):
+        dut.frame_tick.value = 1
+        await ClockCycles(dut.clk, ticks, FallingEdge)
+        dut.frame_tick.value = 0
+        count += ticks
+        for _ in range(3):
+            await FallingEdge(dut.clk)
+            assert int(dut.frame_ticks.value) == count
+
+
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def reset_in_flight(dut: Any) -> None:
     hub = Hub(dut)
     await hub.start()
     await hub.tick(hub.draw())
     await hub.write_frame(hub.draw())
-    await hub.write(1, 0x5555_5500, gap=0)  # it would count in the clock behind
+    await hub.write(0, 0x555555)
     await reset(dut.clk, dut.rst)
     await FallingEdge(dut.clk)
     assert hub.outgoing() == hub.silence()
     assert int(dut.frame_ticks.value) == 0 and not dut.frame_written.value
     assert await hub.heard() == (0,) * 8
+    frame = hub.draw()
+    await hub.write_frame(frame)
+    assert hub.outgoing() == frame
 
 
 @pytest.mark.parametrize("channels", [2, 8])

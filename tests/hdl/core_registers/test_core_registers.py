@@ -198,6 +198,66 @@ async def trigger(dut: Any) -> None:
         assert await bus.access(registers.FPGA_TRIGGER_IN) == 0
 
 
+@cocotb.test(timeout_time=10, timeout_unit="ms")
+async def at_random(dut: Any) -> None:
+    """Every register and every output against a model, in each clock; noise on the bus and the inputs between accesses.
+
+    An input is read as it was in the first clock of the access.
+    """
+    await start(dut)
+    rng = random.Random(cocotb.RANDOM_SEED)
+    model = dict(RESET_VALUES)
+    registers_here = [*WRITABLE, *INPUTS, *CONSTANTS, registers.FPGA_TRIGGER_IN, registers.FPGA_CONVERTER_CONTROL]
+    restart = 0
+
+    async def clock() -> None:
+        nonlocal restart
+        await FallingEdge(dut.clk)
+        control = model[registers.FPGA_PATTERN_CONTROL]
+        assert (int(dut.pattern_kind.value), int(dut.pattern_check_enable.value)) == (control & 1, control >> 1)
+        assert int(dut.pattern_seed.value) == model[registers.FPGA_PATTERN_SEED]
+        assert int(dut.trigger_out.value) == model[registers.FPGA_TRIGGER_OUT]
+        assert int(dut.pattern_restart.value) == restart
+        assert int(dut.converter_enable.value) == 0 and int(dut.mute.value) == 0
+        restart = 0
+
+    for _ in range(1200):
+        register = rng.choice(registers_here) if rng.random() < 0.9 else registers.FPGA_BASE + 4 * rng.randrange(64)
+        value = None
+        if register in WRITABLE and rng.random() < 0.4:
+            value = rng.getrandbits(32)
+        levels = {name: rng.getrandbits(32) for name in INPUTS.values()} | {"trigger_in": rng.getrandbits(1)}
+        for name, level in levels.items():
+            getattr(dut, name).value = level
+        dut.bus_stb.value = 1
+        dut.bus_we.value = int(value is not None)
+        dut.bus_adr.value = (register & 0xFF) >> 2
+        dut.bus_wdata.value = rng.getrandbits(32) if value is None else value
+        if value is not None:
+            model[register] = value & WRITABLE[register]
+            restart = int(register == registers.FPGA_PATTERN_CONTROL) & value >> 2
+        await clock()
+        assert dut.bus_ack.value == 1, "in the clock behind the strobe"
+        if value is None:
+            expected = (CONSTANTS | model).get(register, 0)
+            if register in INPUTS:
+                expected = levels[INPUTS[register]]
+            elif register == registers.FPGA_TRIGGER_IN:
+                expected = levels["trigger_in"]
+            assert int(dut.bus_rdata.value) == expected, hex(register)
+        await RisingEdge(dut.clk)
+        dut.bus_stb.value = 0
+        dut.bus_we.value = 1
+        for idle in range(rng.randrange(1, 5)):
+            dut.bus_adr.value = rng.choice(registers_here) % 0x100 >> 2
+            dut.bus_wdata.value = rng.getrandbits(32)
+            for name in INPUTS.values():
+                getattr(dut, name).value = rng.getrandbits(32)
+            await clock()
+            assert dut.bus_ack.value == 0
+            assert idle == 0 or int(dut.bus_rdata.value) == 0, "silent between accesses"
+
+
 def test_core_registers() -> None:
     run_cocotb("core_registers", ["core_registers.sv"], __file__, {"STREAMS": STREAMS, "BUILD": BUILD})
 

@@ -241,6 +241,22 @@ async def pulses_close_together(dut: Any) -> None:
 
 
 @cocotb.test()
+async def causes_close_together(dut: Any) -> None:
+    """Two causes of the board a few clocks apart, each behind each: both are seen."""
+    bench = RingBench(dut)
+    await bench.start()
+    for first, first_cause in PULSES.items():
+        for second, second_cause in PULSES.items():
+            for clocks in range(5):
+                await bench.clear(BOARD, ALL)
+                task = cocotb.start_soon(delayed(dut, clocks, bench.pulse(second)))
+                await bench.pulse(first)
+                await task
+                await ClockCycles(dut.clk, 12)
+                assert await bench.causes(BOARD) == 1 << (first_cause & 7) | 1 << (second_cause & 7), (first, second)
+
+
+@cocotb.test()
 async def sticky_without_enable(dut: Any) -> None:
     """A cause that is not enabled becomes sticky and posts nothing; write one clears that bit and no other."""
     bench = RingBench(dut)
@@ -387,6 +403,56 @@ async def overflow_without_enable(dut: Any) -> None:
     await bench.take()
     await bench.settle()
     assert await bench.take() == []
+
+
+@cocotb.test()
+async def behind_a_loss(dut: Any) -> None:
+    """The cause of a loss that is cleared while the ring is full stays clear; its record has the time at which there
+    was room for it; with EVENT_LOST not 0 any other record still has its own data."""
+    bench = RingBench(dut)
+    source = random.Random(cocotb.RANDOM_SEED)
+    await bench.start(now=(9 << 32) - 20_000)
+    await bench.enable(0, DESCRIPTOR)
+    await bench.enable(BOARD, ALL)
+    for number in range(RECORDS + 5):
+        await bench.stream_event(0, 0, (number, 0, 0, 0))
+    await bench.settle()
+    assert await bench.causes(BOARD) == RING_OVERFLOW
+    await bench.clear(BOARD, RING_OVERFLOW)
+    await bench.settle()
+    assert await bench.causes(BOARD) == 0
+    await bench.clear(0, DESCRIPTOR)
+    before = bench.time
+    assert len(await bench.take()) == RECORDS
+    await bench.settle()
+    (record,) = await bench.take()
+    assert (record.cause, record.data, record.reposted) == (Cause.RING_OVERFLOW, (5, 0, 0, 0), False)
+    assert before <= record.time <= bench.time
+    for _ in range(6):
+        dut.pattern_data.value = pattern = source.getrandbits(32)
+        address, index = source.getrandbits(15) << 2, source.randrange(2)
+        data = [source.getrandbits(32) for _ in range(4)]
+        await bench.clear(BOARD, ALL)
+        times = {cause: await bench.pulse(name) for name, cause in PULSES.items()}
+        times[Cause.MONITOR] = await bench.monitor(index, address)
+        times[Cause.DESCRIPTOR] = await bench.stream_event(0, 0, (data[0], data[1], data[2], data[3]))
+        await bench.clear(BOARD, ALL)
+        await bench.clear(0, DESCRIPTOR)
+        await bench.settle()
+        records = [record for record in await bench.take() if not record.reposted]
+        expected = dict.fromkeys(PULSES.values(), (0, 0, 0, 0))
+        expected[Cause.PATTERN_ERROR] = (pattern, 0, 0, 0)
+        expected[Cause.MONITOR] = (index, address, 0, 0)
+        expected[Cause.DESCRIPTOR] = (data[0], data[1], data[2], data[3])
+        assert {record.cause: (record.data, record.time) for record in records} == {
+            cause: (expected[cause], time) for cause, time in times.items()
+        }
+    # EVENT_CONSUMER holds all 32 bits.
+    for _ in range(10):
+        value = source.getrandbits(25) << 7 | bench.consumer & 0x7F
+        await bench.bus.write(registers.FPGA_EVENT_CONSUMER, value)
+        assert await bench.bus.read(registers.FPGA_EVENT_CONSUMER) == value
+        assert await bench.bus.read(registers.FPGA_EVENT_PRODUCER) == bench.consumer
 
 
 @cocotb.test()

@@ -4,10 +4,15 @@ import random
 from typing import Any
 
 import cocotb
+import pytest
 from bench import CLOCK_PS, registers, reset, run_cocotb, start_clock
-from cocotb.triggers import ClockCycles, RisingEdge, Timer
-from cocotbext.i2c import I2cMemory
+from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge, Timer
+from cocotb.utils import get_sim_time
 from word_bus import WordBus
+
+I2cMemory = pytest.importorskip(
+    "cocotbext.i2c", reason="the tests of i2c_master need cocotbext-i2c: pip install -e '.[hdl]'"
+).I2cMemory
 
 START = 1 << registers.I2C_COMMAND_START_LSB
 WRITE = 1 << registers.I2C_COMMAND_WRITE_LSB
@@ -209,6 +214,54 @@ async def rate(dut: Any) -> None:
         hertz = (len(rises) - 1) / ((rises[-1] - rises[0]) * CLOCK_PS * 1e-12)
         assert len(rises) == 9 and least <= hertz <= most, hertz
         await bench.command(STOP)
+
+
+async def clocks_between(dut: Any, first: Any, second: Any) -> int:
+    """From the rise of one pin to that of another."""
+    await RisingEdge(first)
+    begun = get_sim_time("step")
+    await RisingEdge(second)
+    return round((get_sim_time("step") - begun) / CLOCK_PS)
+
+
+@cocotb.test()
+async def steps_of_start_and_stop(dut: Any) -> None:
+    """Those of START last twice as long as those of a bit, at both speeds."""
+    bench = Bench(dut)
+    memory(bench)
+    await bench.start()
+    for fast in (True, False):
+        await bench.speed(fast)
+        hold = cocotb.start_soon(clocks_between(dut, dut.sda_low, dut.scl_low))
+        await bench.command(START | WRITE | 0x50 << 1)
+
+        async def set_up() -> int:
+            await RisingEdge(dut.sda_low)
+            begun = get_sim_time("step")
+            await FallingEdge(dut.scl_low)
+            return round((get_sim_time("step") - begun) / CLOCK_PS)
+
+        quarter = cocotb.start_soon(set_up())
+        await bench.command(WRITE | 0xA5)
+        assert await hold == 2 * await quarter
+        await bench.command(STOP)
+
+
+@cocotb.test()
+async def limit_of_stretching(dut: Any) -> None:
+    """The clock line may be held for 2^STRETCH_LOG2 clocks, within two."""
+    bench = Bench(dut)
+    await bench.start()
+    hold = bench.pull("scl")
+    await bench.command(START | WRITE | 0)
+    hold.value = 0
+    await bench.bus.write(registers.I2C_COMMAND, WRITE | 0)  # a zero: the master holds the data line until it gives up
+    await FallingEdge(dut.scl_low)
+    begun = get_sim_time("step")
+    await FallingEdge(dut.sda_low)
+    clocks = round((get_sim_time("step") - begun) / CLOCK_PS)
+    assert abs(clocks - (1 << STRETCH_LOG2)) <= 2, clocks
+    hold.value = 1
 
 
 @cocotb.test()

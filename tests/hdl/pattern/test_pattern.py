@@ -5,7 +5,7 @@ from typing import Any
 
 import cocotb
 from bench import registers, reset, run_cocotb, start_clock
-from cocotb.triggers import FallingEdge
+from cocotb.triggers import ClockCycles, FallingEdge
 
 NO_ERROR = 0xFFFF_FFFF
 KINDS = [registers.PatternKind.RAMP, registers.PatternKind.LFSR]
@@ -103,16 +103,18 @@ async def source(dut: Any, kind: int, seed: int) -> None:
     expected = pattern_frames(kind, seed)
     first = next(expected)
     assert await shown(dut) == (0,) * 8
-    for _ in range(3):
+    for _ in range(4):
         await show(dut)
         await expect(dut, first)
-    for takers in (1, 2, 1, 3) * 10:
+    for number, takers in enumerate((1, 2, 1, 3) * 10):
         for _ in range(takers):
             await expect(dut, first)
             await pulse(dut, dut.source_taken)
         await expect(dut, first)
         first = next(expected)
         await show(dut)
+        for _ in range(number % 5):  # frames that nobody takes
+            await show(dut)
 
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
@@ -131,6 +133,22 @@ async def source_long(dut: Any) -> None:
                 await FallingEdge(dut.clk)
                 assert (left, int(dut.source_sample.value)) == frame
             await show(dut)
+
+
+@cocotb.test(timeout_time=100, timeout_unit="ms")
+async def source_very_long(dut: Any) -> None:
+    """A frame taken in every clock: 2^18 of them, and the ramp's index still is their number."""
+    await start(dut)
+    dut.source_taken.value = 1
+    dut.source_chosen.value = 1
+    dut.frame_tick.value = 1
+    await FallingEdge(dut.clk)
+    index = 0
+    assert int(dut.source_sample.value) == 0
+    for clocks in (1, 2, 3, 250, 65_000, 66_000, 131_000):
+        await ClockCycles(dut.clk, clocks, FallingEdge)
+        index += clocks
+        assert int(dut.source_sample.value) == 2 * index
 
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")

@@ -376,7 +376,7 @@ async def bad_headers(dut: Any) -> None:
     # a wrong start byte with a check byte that fits it
     damaged += [bytes([wrong]) + good[1:11] + bytes([good[11] ^ 0xA5 ^ wrong]) for wrong in (0x5A, 0xA4)]
     for position in range(12):
-        for bit in (0, 5, 7):
+        for bit in range(8) if position in (4, 11) else (0, 5, 7):
             damage = bytearray(good)
             damage[position] ^= 1 << bit
             if damage[0]:

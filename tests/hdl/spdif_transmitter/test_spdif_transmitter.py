@@ -13,7 +13,6 @@ from bench import registers, reset, run_cocotb, start_clock
 from cocotb.triggers import ClockCycles, RisingEdge
 from word_bus import WordBus
 
-HALF_CELL_CLOCKS = 2
 ENABLE, COPY_NEVER, MUTE_LOOPBACK, HEADER_OFF = 1, 2, 4, 8
 
 
@@ -34,12 +33,16 @@ class Decoder:
     # Lengths between changes, in half cells, of the first 8 half cells.
     PREAMBLES = {(3, 1, 1, 3): "B", (3, 3, 1, 1): "M", (3, 2, 1, 2): "W"}
 
+    def __init__(self, half_cell_clocks: int = 2) -> None:
+        self.half_cell_clocks = half_cell_clocks
+
     def decode(self, edges: list[int]) -> list[Subframe]:
         lengths = []
         for before, after in zip(edges, edges[1:], strict=False):
             clocks = after - before
-            assert clocks % HALF_CELL_CLOCKS == 0 and clocks <= 3 * HALF_CELL_CLOCKS, f"{clocks} clocks without an edge"
-            lengths.append(clocks // HALF_CELL_CLOCKS)
+            half = self.half_cell_clocks
+            assert clocks % half == 0 and clocks <= 3 * half, f"{clocks} clocks without an edge"
+            lengths.append(clocks // half)
         position = 0
         # A record may begin anywhere; the tail of a preamble is no preamble, and data has no gap of 3.
         while position + 4 <= len(lengths) and tuple(lengths[position : position + 4]) not in self.PREAMBLES:
@@ -104,8 +107,9 @@ def expected_status(channel: int, copy_never: bool, category: int, l_bit: int, r
 class Bench:
     """Ticks as the serializer's, with frames from a list; notes edges of the pin."""
 
-    def __init__(self, dut: Any) -> None:
+    def __init__(self, dut: Any, frame_clocks: int = 256) -> None:
         self.dut = dut
+        self.frame_clocks = frame_clocks
         self.bus = WordBus(dut, limit_clocks=1)
         self.clock = 0
         self.edges: list[int] = []
@@ -113,7 +117,7 @@ class Bench:
         self.tick_clocks: list[int] = []
         self.ticking = True
         self.chooser = random.Random(5)
-        dut.frame_clocks.value = 256
+        dut.frame_clocks.value = frame_clocks
         dut.frame_tick.value = 0
         dut.frame_out.value = 0
         dut.mute.value = 0
@@ -137,7 +141,7 @@ class Bench:
     async def _ticks(self) -> None:
         specials = [(0, 0), (0xFFFFFF, 0xFFFFFF), (0x800000, 0x7FFFFF), (1, 0x800001), (0x555555, 0xAAAAAA)]
         while True:
-            await ClockCycles(self.dut.clk, 254)
+            await ClockCycles(self.dut.clk, self.frame_clocks - 2)
             if not self.ticking:
                 await ClockCycles(self.dut.clk, 2)
                 continue
@@ -154,10 +158,10 @@ class Bench:
             await RisingEdge(self.dut.clk)
 
     def decode(self) -> list[list[tuple[Subframe, Subframe]]]:
-        return blocks_of(Decoder().decode(self.edges))
+        return blocks_of(Decoder(self.frame_clocks // 128).decode(self.edges))
 
     async def frames(self, count: int) -> None:
-        await ClockCycles(self.dut.clk, 256 * count)
+        await ClockCycles(self.dut.clk, self.frame_clocks * count)
 
 
 @cocotb.test()
@@ -180,6 +184,22 @@ async def samples_and_blocks(dut: Any) -> None:
     for channel in (0, 1):
         assert status_of(blocks[0], channel) == expected_status(channel, False, 0, 0, 2)
         assert status_of(blocks[1], channel) == expected_status(channel, False, 0, 0, 2)
+
+
+@cocotb.test()
+@cocotb.parametrize(frame_clocks=[128, 384, 512, 768, 1536])
+async def other_rates(dut: Any, frame_clocks: int) -> None:
+    """All rates of the converter: each frame is that of its tick."""
+    bench = Bench(dut, frame_clocks)
+    await bench.start()
+    await bench.bus.write(registers.SPDIF_GATES, ENABLE)
+    await bench.frames(14)
+    frames = [frame for block in bench.decode() for frame in block]
+    first = next(index for index, (left, _) in enumerate(frames) if left.start > bench.tick_clocks[0])
+    values = [(left.sample, right.sample) for left, right in frames[first:]]
+    assert values == bench.sent[: len(values)] and len(values) >= 10
+    for tick, (left, _) in zip(bench.tick_clocks, frames[first:], strict=False):
+        assert 0 < left.start - tick <= 4, "the frame begins at its tick"
 
 
 @cocotb.test()

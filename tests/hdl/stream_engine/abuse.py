@@ -77,52 +77,96 @@ async def feed(bench: LoadBench, part: Part) -> None:
         await bench.write(part.stream, RING_PRODUCER, part.producer & 0xFFFF)
 
 
+def stream_clocks(sample_bytes: int, channels: int) -> int:
+    """What a stream counts in the sum of loads; docs/engine.md has the table."""
+    frame_bytes = sample_bytes * channels
+    return 4 * max(frame_bytes, 3)
+
+
+ANY_FORMAT = tuple((sample_bytes, channels) for sample_bytes in (1, 2, 3, 4) for channels in range(1, 9))
+
+
+def some_lengths(source: random.Random, sample_bytes: int, channels: int) -> list[int]:
+    """Two descriptors of at least 32 frames, of any length."""
+    return [min(1900, source.randrange(32, 64) * sample_bytes * channels + source.randrange(4)) for _ in range(2)]
+
+
 @cocotb.test()
 async def all_sixteen_at_once(dut: Any) -> None:
-    """Sixteen streams of random formats, directions, ring kinds and alignments, as many bytes as 16-bit stereo."""
+    """Sixteen streams of random formats, directions, ring kinds and alignments; 7/8 of what the load sum allows."""
     bench = LoadBench(dut, random.Random(cocotb.RANDOM_SEED))
     for _ in range(6):
-        await bench.start(latency=1, spread=1, busy_host=True)
+        await bench.start(latency=1, busy_host=True)
         formats = [(1, 1)] * 16
-        grown = [(size, channels) for size in (1, 2, 3, 4) for channels in range(1, 9)]
         for _ in range(300):
-            at, choice = bench.source.randrange(16), bench.source.choice(grown)
-            candidate = [*formats[:at], choice, *formats[at + 1 :]]
-            if sum(size * channels + channels for size, channels in candidate) <= 16 * (4 + 2):
+            at = bench.source.randrange(16)
+            candidate = [*formats[:at], bench.source.choice(ANY_FORMAT), *formats[at + 1 :]]
+            if sum(stream_clocks(*one) for one in candidate) <= FRAME_CLOCKS * 7 // 8:
                 formats = candidate
-        parts = []
-        for stream, (sample_bytes, channels) in enumerate(formats):
-            lengths = [
-                bench.source.randrange(32, 64) * sample_bytes * channels + bench.source.randrange(4) for _ in range(2)
-            ]
-            lengths = [min(length, 1900) for length in lengths]
-            parts.append(random_part(bench.source, stream, sizes=((sample_bytes, channels),), lengths=lengths))
+        parts = [
+            random_part(bench.source, stream, sizes=(one,), lengths=some_lengths(bench.source, *one))
+            for stream, one in enumerate(formats)
+        ]
         for part in parts:
             await bench.prepare(part)
-        dut.tick_enable.value = 1
         for part in parts:
             assert not await bench.run(part) & FAULTED, f"{part} was refused"
-        for _ in range(14):
+        await bench.frames(3)
+        dut.tick_enable.value = 1
+        for _ in range(12):
             for part in parts:
                 await feed(bench, part)
-            await bench.frames(12)
+            await bench.frames(6)
         dut.busy_host.value = 0
         _, outcomes = await bench.finish(misses=False)
-        assert min(outcome.frames for outcome in outcomes) >= 160
+        assert min(outcome.frames for outcome in outcomes) >= 70
         assert max(outcome.service_clocks for outcome in outcomes) < FRAME_CLOCKS
 
 
 @cocotb.test()
+async def what_is_accepted_is_served(dut: Any) -> None:
+    """Streams of random formats start until no more are accepted: those that run miss nothing, in aligned rings."""
+    bench = LoadBench(dut, random.Random(cocotb.RANDOM_SEED))
+    for number in range(12):
+        await bench.start(latency=1, busy_host=True)
+        largest = (4, 8, 16, 32)[number % 4]
+        sizes = tuple(one for one in ANY_FORMAT if one[0] * one[1] <= largest)
+        refused = 0
+        for stream in range(16):
+            one = bench.source.choice(sizes)
+            lengths = [-(-length // 4) * 4 for length in some_lengths(bench.source, *one)]
+            ring = make_ring(bench.source, stream, lengths, 0, aligned=True)
+            setup = StreamSetup(stream, bench.source.random() < 0.5, *one, ring_base(stream), ring)
+            part = Part(setup, f"{8 * one[0]} bit")
+            await bench.prepare(part)
+            if await bench.run(part) & FAULTED:
+                refused += 1
+                assert await bench.reach(stream, STOP) == STOP
+        assert refused > 0 or largest < 16
+        await bench.frames(3)
+        dut.tick_enable.value = 1
+        await bench.frames(80)
+        dut.busy_host.value = 0
+        _, outcomes = await bench.finish(misses=False)
+        assert min(outcome.frames for outcome in outcomes) >= 78
+
+
+@cocotb.test()
 async def bus_errors(dut: Any) -> None:
+    """Errors at data and at descriptors, of render and capture, with stalls."""
+    await errors_of_memory(dut, 12)
+
+
+async def errors_of_memory(dut: Any, rounds: int) -> None:
     """A stream that meets an error of memory halts with BUS_ERROR, has lost nothing up to there, and can start anew.
 
-    The others stay byte-exact. Errors at data and at descriptors, of render and capture, with stalls.
+    The others stay byte-exact.
     """
     bench = LoadBench(dut, random.Random(cocotb.RANDOM_SEED))
     met = {"data": 0, "ring": 0}
-    for number in range(12):
-        await bench.start(latency=1 + number % 3, stalls=number % 2 == 1, busy_host=number % 4 == 3)
-        sizes = ((1, 1), (2, 2), (3, 1), (3, 2), (4, 2))
+    for number in range(rounds):
+        await bench.start(latency=1 + number % 2, stalls=number % 2 == 1, busy_host=number % 4 == 3)
+        sizes = ((1, 1), (2, 1), (2, 2), (3, 1), (3, 2), (1, 5))
         parts = [
             random_part(
                 bench.source,
@@ -179,7 +223,7 @@ async def bus_errors(dut: Any) -> None:
                 assert part.counts is not None and part.counts["index"] == index
             else:
                 assert outcome.frames >= 10 and not outcome.causes & {UNDERRUN, OVERRUN, FAULT}, f"{part}: {outcome}"
-    assert min(met.values()) >= 5, met
+    assert min(met.values()) >= min(5, rounds // 3), met
 
 
 def four_kinds(source: random.Random) -> list[Part]:
@@ -208,7 +252,12 @@ def again(part: Part) -> Part:
 
 @cocotb.test()
 async def stop_at_every_clock(dut: Any) -> None:
-    """Each of four streams is stopped at each clock of a frame and starts anew, while the others go on."""
+    """STOP at each clock of a frame."""
+    await stop_at_clocks(dut, range(FRAME_CLOCKS))
+
+
+async def stop_at_clocks(dut: Any, clocks: range) -> None:
+    """Each of four streams is stopped at these clocks of a frame and starts anew, while the others go on."""
     bench = LoadBench(dut, random.Random(cocotb.RANDOM_SEED))
     await bench.start(latency=2)
     parts = four_kinds(bench.source)
@@ -217,7 +266,7 @@ async def stop_at_every_clock(dut: Any) -> None:
     dut.tick_enable.value = 1
     for part in parts:
         await bench.run(part)
-    for clock in range(FRAME_CLOCKS):
+    for clock in clocks:
         for stream in range(4):
             await bench.clocks(bench.source.randrange(1, 200))
             await bench.phase(clock)
@@ -225,19 +274,24 @@ async def stop_at_every_clock(dut: Any) -> None:
             parts[stream] = again(parts[stream])
             await bench.run(parts[stream])
     _, outcomes = await bench.finish()
-    assert len(outcomes) == 4 * FRAME_CLOCKS + 4
+    assert len(outcomes) == 4 * len(clocks) + 4
 
 
 @cocotb.test()
 async def reset_at_every_clock(dut: Any) -> None:
-    """Reset at each of 300 clocks: nothing moves before the next RUN, and that is byte-exact."""
+    """Reset at each of 300 clocks."""
+    await reset_at_clocks(dut, range(300))
+
+
+async def reset_at_clocks(dut: Any, clocks: range) -> None:
+    """Nothing moves between a reset and the next RUN, and what follows is byte-exact."""
     bench = LoadBench(dut, random.Random(cocotb.RANDOM_SEED))
     await bench.start(latency=2)
     parts = four_kinds(bench.source)
     for part in parts:
         await bench.prepare(part)
     rounds = []
-    for clock in range(300):
+    for clock in clocks:
         dut.tick_enable.value = 1
         for part in parts:
             await bench.run(part)
@@ -271,6 +325,11 @@ def between_accesses(trace: Trace, first: int, last: int) -> np.ndarray:  # type
 
 @cocotb.test()
 async def ticks_in_arrears(dut: Any) -> None:
+    """Memory is dead for 2 to 11 frames."""
+    await dead_memory(dut, 24)
+
+
+async def dead_memory(dut: Any, times: int) -> None:
     """Memory is dead for several frames, again and again: each tick gives a stream one frame or one miss, never two."""
     bench = LoadBench(dut, random.Random(cocotb.RANDOM_SEED))
     await bench.start(latency=1)
@@ -284,10 +343,10 @@ async def ticks_in_arrears(dut: Any) -> None:
         await bench.run(part)
     await bench.frames(2)
     dut.tick_enable.value = 1
-    for number in range(24):
+    for number in range(times):
         await bench.clocks(20 * FRAME_CLOCKS + bench.source.randrange(FRAME_CLOCKS))
         dut.hold.value = 1
-        await bench.clocks((2 + number % 10) * FRAME_CLOCKS + bench.source.randrange(FRAME_CLOCKS))
+        await bench.clocks((11 - number % 10) * FRAME_CLOCKS + bench.source.randrange(FRAME_CLOCKS))
         dut.hold.value = 0
     await bench.frames(20)
     dut.tick_enable.value = 0
@@ -297,11 +356,15 @@ async def ticks_in_arrears(dut: Any) -> None:
     for part, outcome in zip(parts, outcomes, strict=True):
         assert part.counts is not None
         assert outcome.frames + part.counts["overruns"] == ticks, f"{part}: {outcome.frames} frames, {part.counts}"
-        assert outcome.frames < ticks
 
 
 @cocotb.test()
 async def bad_input(dut: Any) -> None:
+    """All of the list."""
+    await broken_rules(dut)
+
+
+async def broken_rules(dut: Any) -> None:
     """Software that breaks the rules: refused with a status and an event; six other streams stay byte-exact."""
     bench = LoadBench(dut, random.Random(cocotb.RANDOM_SEED))
     await bench.start(latency=2, busy_host=True)
@@ -387,10 +450,12 @@ async def bad_input(dut: Any) -> None:
     await bench.frames(8)
     # Another format in RUN and in PAUSE: what was taken over at the start holds.
     for _ in range(4):
+        part.settings_written += 2
         await bench.write(victim, CONFIG, bench.source.getrandbits(9))
         await bench.frames(3)
         await bench.pause(part)
-        await bench.write(victim, CONFIG, bench.source.getrandbits(9))
+        await bench.write(victim, RING_SIZE, bench.source.getrandbits(9))
+        await bench.frames(1)
         await bench.run(part)
         await feed(bench, part)
     await bench.frames(5)
@@ -424,7 +489,7 @@ async def bad_input(dut: Any) -> None:
     seen = [
         (event.cause, event.data)
         for event in trace.events
-        if event.stream == victim and event.cause in (FAULT, REFUSED)
+        if event.stream == victim and event.cause in (FAULT, REFUSED) and not (event.cause == REFUSED and event.data[1])
     ]
     assert seen == expected
     too_much = [

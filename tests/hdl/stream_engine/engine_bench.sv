@@ -21,8 +21,9 @@ module engine_bench #(
     input wire logic [ 3:0] latency,
     input wire logic        stall_enable,
     input wire logic        hold,
-    // Clocks between ticks.
+    // Clocks between ticks; and what the engine is told.
     input wire logic [15:0] frame_period,
+    input wire logic [10:0] frame_clocks,
     input wire logic        tick_enable,
     // Clocks before an event is taken.
     input wire logic [ 7:0] event_delay,
@@ -40,7 +41,6 @@ module engine_bench #(
 
   logic mem_stb, mem_we, mem_ack, mem_err;
   assign mem_err = 1'b0;
-  wire [10:0] frame_clocks = frame_period[10:0];
   logic [16:2] mem_adr;
   logic [3:0] mem_sel;
   logic [31:0] mem_wdata, mem_rdata;
@@ -132,21 +132,21 @@ module engine_bench #(
   // ------------------------------------------------------------ events
 
   logic [63:0] stamp_reg;
-  logic [31:0] data_reg[4];
+  logic [31:0] data_reg[3];
   logic [7:0] event_wait_reg;
   logic [3:0] event_step_reg;
-  assign ev_word  = event_step_reg[1:0];
+  // Word 1 is named while the event waits, then the four words, one each clock; they arrive one clock later.
+  assign ev_word  = event_step_reg == 4'd0 ? 2'd1 : event_step_reg[1:0] - 2'd1;
   assign ev_ready = event_step_reg == 4'd5;
 
   always_ff @(posedge clk) begin
     if (ev_stamp) stamp_reg <= now;
     event_wait_reg <= ev_valid && event_step_reg == 4'd0 ? event_wait_reg + 8'd1 : 8'd0;
     if (ev_valid && (event_step_reg != 4'd0 || event_wait_reg >= event_delay)) event_step_reg <= event_step_reg + 4'd1;
-    for (int i = 0; i < 4; i++) if (event_step_reg == 4'(i + 1)) data_reg[i] <= ev_data;
+    for (int i = 0; i < 3; i++) if (event_step_reg == 4'(i + 2)) data_reg[i] <= ev_data;
     if (ev_ready) begin
       event_step_reg <= 4'd0;
-      $fwrite(log_file, "E %0d %0d %0d %0d %0d %0d %0d %0d\n", ticks, stamp_reg, ev_stream, ev_cause, data_reg[0], data_reg[1], data_reg[2],
-              data_reg[3]);
+      $fwrite(log_file, "E %0d %0d %0d %0d %0d %0d %0d %0d\n", ticks, stamp_reg, ev_stream, ev_cause, data_reg[0], data_reg[1], data_reg[2], ev_data);
     end
     if (rst) begin
       event_step_reg <= 4'd0;

@@ -341,7 +341,7 @@ async def times_of_starts(dut: Any, capture: bool) -> None:
             total += setup.ring[(len(starts) - 1) % 3].length_bytes
         time = await bench.read(1, PACKET_TIME_LO) | await bench.read(1, PACKET_TIME_LO + 4) << 32
         frame = frames[starts[-1] // 8]
-        assert 0 <= time - frame.cycle <= (200 if capture else 10)
+        assert 0 <= time - frame.cycle <= (200 if capture else 16)
     assert time > 1 << 32
 
 
@@ -384,19 +384,19 @@ async def too_much(dut: Any) -> None:
     """Streams that do not fit into a frame are refused at RUN, the others play on; STOP frees what a stream took."""
     bench = EngineBench(dut)
     await bench.start()
-    # 10 + 32 + 7 = 49 clocks each; 4 of them fit into 240, and a stereo 16-bit stream of 15.
+    # 6 channels of 24 bit: 4 x 18 = 72 clocks each; 3 of them fit into 256, and a stereo 16-bit stream of 16.
     setups = [
-        StreamSetup(stream, stream % 2 == 1, 4, 8, 0x1_0000 + 0x400 * stream,
+        StreamSetup(stream, stream % 2 == 1, 3, 6, 0x1_0000 + 0x400 * stream,
                     make_ring(bench.random, 0x1801 * (stream + 1), (960, 959)))
-        for stream in range(5)
+        for stream in (0, 1, 2, 4)
     ]  # fmt: skip
     small = StreamSetup(5, False, 2, 2, 0x1_4000, make_ring(bench.random, 0x9001, (960, 959)))
     await bench.load([*setups, small])
-    for setup in setups[:4]:
+    for setup in setups[:3]:
         await bench.set_state(setup.stream, RUN)
         assert await bench.read(setup.stream, STATUS) == RUN
     await bench.set_state(4, RUN)
-    await bench.clocks(50)
+    await bench.clocks(100)
     assert await bench.read(4, STATUS) == FAULTED | RUN
     events = [(event.cause, event.stream, event.data[1]) for event in (await bench.log()).events]
     assert events == [(FAULT, 4, TOO_MUCH)]
@@ -406,12 +406,12 @@ async def too_much(dut: Any) -> None:
     await bench.set_state(4, STOP)
     await bench.set_state(0, PAUSE)
     await bench.set_state(4, RUN)
-    await bench.clocks(50)
+    await bench.clocks(100)
     assert await bench.read(4, STATUS) == FAULTED | RUN
     await bench.set_state(4, STOP)
     await bench.set_state(0, STOP)
     await bench.set_state(4, RUN)
-    await bench.clocks(50)
+    await bench.clocks(100)
     assert await bench.read(4, STATUS) == RUN
     # Bad settings take nothing either.
     await bench.set_state(5, STOP)
@@ -439,7 +439,7 @@ async def eight_bit(dut: Any, channels: int) -> None:
         dut.tick_enable.value = 1
         for setup in setups:
             await bench.write(setup.stream, CONTROL, RUN)
-        await bench.clocks(60 * FRAME_CLOCKS)
+        await bench.clocks(61 * FRAME_CLOCKS)
         log = await bench.finish(setups, frames_at_least=58)
         assert {event.cause for event in log.events} == {DESCRIPTOR_EVENT}
 

@@ -155,7 +155,7 @@ async def eight_streams_of_32_bit(dut: Any, captures: int) -> None:
     """8 stereo streams of 32 bit, memory answers within 1 to 4 clocks at random."""
     limits = {"longest service clocks": FRAME_CLOCKS - 1, "FIFO bytes needed": 64, "longest register access clocks": 8}
     await streams_under_load(dut, f"8 x 32 bit, {captures} capture", streams=8, sample_bytes=4, latency=1, spread=3,
-                             captures=captures, frames=1000, limits=limits)  # fmt: skip
+                             captures=captures, frames=600, limits=limits)  # fmt: skip
 
 
 @cocotb.test()
@@ -164,4 +164,4 @@ async def sixteen_streams_of_16_bit(dut: Any, captures: int) -> None:
     """16 stereo streams of 16 bit, memory answers within 1 or 2 clocks at random."""
     limits = {"longest service clocks": FRAME_CLOCKS - 1, "FIFO bytes needed": 64, "longest register access clocks": 8}
     await streams_under_load(dut, f"16 x 16 bit, {captures} capture", streams=16, sample_bytes=2, latency=1, spread=1,
-                             captures=captures, frames=1000, limits=limits)  # fmt: skip
+                             captures=captures, frames=600, limits=limits)  # fmt: skip

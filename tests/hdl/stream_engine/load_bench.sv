@@ -182,12 +182,13 @@ module load_bench #(
     now <= now + 64'd1;
     frame_counter <= tick_next ? 16'd0 : frame_counter + 16'd1;
     frame_tick <= tick_next;
-    if (tick_next) frame_ticks <= frame_ticks + 32'd1;
+    // As converter_hub does: the new input frame is there one clock behind the tick.
+    if (frame_tick) frame_ticks <= frame_ticks + 32'd1;
     rst_reg <= rst;
     if (rst_reg && !rst) put(RESET, 8'd0, 16'd0, 32'd0, 32'd0);
     if (dac_we) put(OUT, 8'(dac_stream), 16'(dac_channel), frame_ticks, dac_sample);
     if (adc_take) put(TAKE, 8'(dac_stream), 16'd0, frame_ticks, 32'd0);
-    if (frame_tick) put(TICK, 8'd0, 16'd0, frame_ticks, 32'd0);
+    if (frame_tick) put(TICK, 8'd0, 16'd0, frame_ticks + 32'd1, 32'd0);
     if (rst) begin
       now <= 64'd0;
       frame_ticks <= 32'd0;
@@ -199,20 +200,22 @@ module load_bench #(
   // ------------------------------------------------------------ events
 
   logic [31:0] stamp_reg;
-  logic [31:0] data_reg[4];
+  logic [31:0] data_reg[3];
   logic [7:0] event_wait_reg;
   logic [3:0] event_step_reg;
-  assign ev_word  = event_step_reg[1:0];
+  // Word 1 is named while the event waits, then the four words, one each clock; they arrive one clock later.
+  assign ev_word  = event_step_reg == 4'd0 ? 2'd1 : event_step_reg[1:0] - 2'd1;
   assign ev_ready = event_step_reg == 4'd5;
 
   always_ff @(posedge clk) begin
     if (ev_stamp) stamp_reg <= now[31:0];
     event_wait_reg <= ev_valid && event_step_reg == 4'd0 ? event_wait_reg + 8'd1 : 8'd0;
     if (ev_valid && (event_step_reg != 4'd0 || event_wait_reg >= event_delay)) event_step_reg <= event_step_reg + 4'd1;
-    for (int i = 0; i < 4; i++) if (event_step_reg == 4'(i + 1)) data_reg[i] <= ev_data;
+    for (int i = 0; i < 3; i++) if (event_step_reg == 4'(i + 2)) data_reg[i] <= ev_data;
     if (ev_ready) begin
       event_step_reg <= 4'd0;
-      for (int i = 0; i < 4; i++) put(EVENT, ev_stream, {8'(i), ev_cause}, stamp_reg, data_reg[i]);
+      for (int i = 0; i < 3; i++) put(EVENT, ev_stream, {8'(i), ev_cause}, stamp_reg, data_reg[i]);
+      put(EVENT, ev_stream, {8'd3, ev_cause}, stamp_reg, ev_data);
     end
     if (rst) begin
       event_step_reg <= 4'd0;

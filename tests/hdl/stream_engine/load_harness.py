@@ -23,6 +23,7 @@ from harness import (
     END_OF_STREAM,
     FAULT,
     FAULTED,
+    FIFO_HIGH_WATER,
     INTERVAL,
     INTERVAL_BYTES,
     INTERVAL_LEFT,
@@ -51,8 +52,8 @@ LAST_RING = MEMORY_BYTES - 16
 REMOVED_FLAG, LAST_FLAG, END_FLAG = 0x10, 2, 8
 UNUSED, DROPPED, REFUSED_RANGE = 0, 1, 2
 BUS_ERROR = 6
-VISIT_BYTES = 35
-"""Most bytes that a visit of the engine moves: INTERVAL events are as coarse."""
+VISIT_BYTES = 64
+"""A visit of the engine moves less, or two INTERVAL events would fall into one: they are as coarse."""
 
 # Commands of load_bench.
 (WRITE, READ, AWAIT_STATE, SNAP, REVOKE_COMMAND, STORE, WAIT, PHASE, LOAD, DUMP, NOTE) = range(11)
@@ -209,6 +210,7 @@ class Part:
     answers: list[tuple[int, int, int, int, int]] = field(default_factory=list)  # first, last, result, left, time
     counts: dict[str, int] | None = None  # of a snapshot in PAUSE, and the registers, at the end
     cut: bool = False  # by a reset
+    settings_written: int = 0  # CONFIG, RING_BASE or RING_SIZE between RUN and STOP: refused
     edges: set[str] = field(default_factory=set)
     stores: list[tuple[int, int]] = field(default_factory=list)  # words the host put into memory before the start
 
@@ -391,7 +393,12 @@ def check_part(part: Part, trace: Trace, memory: Array, *, misses: bool = True) 
     else:
         assert not by_cause[INTERVAL], f"{part}: INTERVAL is off"
 
-    refused = [event.data for event in by_cause[REFUSED]]
+    settings = [event.data for event in by_cause[REFUSED] if event.data[1]]
+    assert bool(settings) == bool(part.settings_written), f"{part}: {part.settings_written} settings in RUN, {settings}"
+    assert len(settings) <= part.settings_written and all(data[2:] == (0, 0) for data in settings), (
+        f"{part}: {settings}"
+    )
+    refused = [event.data for event in by_cause[REFUSED] if not event.data[1]]
     expected_refused = [
         (last << 16 | first, 0, 0, 0) for first, last, result, _, _ in part.answers if result == REFUSED_RANGE
     ]
@@ -424,6 +431,17 @@ def check_part(part: Part, trace: Trace, memory: Array, *, misses: bool = True) 
         if part.interval_bytes >= 64:
             left = part.interval_bytes - len(moved) % part.interval_bytes
             assert counts["interval_left"] == left, f"{part}: {counts}"
+
+        if len(frame_times) and len(move_times):
+            # The highest level of the FIFO: render behind a byte, capture behind a frame.
+            if setup.capture:
+                before = np.searchsorted(move_times, frame_times)
+                levels = np.arange(1, len(frame_times) + 1) * frame_bytes - before
+            else:
+                before = np.searchsorted(frame_times, move_times)
+                levels = np.arange(1, len(move_times) + 1) - before * frame_bytes
+            most = int(levels.max())
+            assert counts["high_water"] == most, f"{part}: FIFO_HIGH_WATER {counts['high_water']}, it held {most} bytes"
 
     # Snapshots of the busy host: all fields of one moment.
     if part.runs:
@@ -526,6 +544,10 @@ class LoadBench:
     def now(self) -> int:
         return self.dut.now.value.to_unsigned()
 
+    def ticks(self) -> int:
+        """Ticks since reset."""
+        return int(self.dut.frame_ticks.value.to_unsigned())
+
     async def write(self, stream: int, offset: int, data: int) -> None:
         await self.command(WRITE, (registers.STREAM_BASE + stream * registers.STREAM_STRIDE + offset) & 0xFFFF, data)
 
@@ -566,6 +588,7 @@ class LoadBench:
         assert status != 0xFFFF_FFFF, f"{part}: REVOKE is not answered"
         time = self.now()
         part.answers.append((first, last, status, await self.read(part.stream, REVOKE_LEFT), time))
+        await self.sleep(0.25)  # the event shows the register: another REVOKE must not overtake it
         return status
 
     async def traces(self) -> list[Trace]:
@@ -642,6 +665,7 @@ class LoadBench:
             "underruns": await self.read(stream, UNDERRUNS),
             "overruns": await self.read(stream, OVERRUNS),
             "interval_left": await self.read(stream, INTERVAL_LEFT),
+            "high_water": await self.read(stream, FIFO_HIGH_WATER),
             "time": self.now(),
         }
         await self.snapshot(stream)

@@ -25,7 +25,9 @@ from harness import (
     LIVE_DESCRIPTORS,
     OVERRUN,
     OVERRUNS,
+    RING_BASE,
     RING_PRODUCER,
+    RING_SIZE,
     STATUS,
     STOP,
     TOO_MUCH,
@@ -78,6 +80,7 @@ class Coverage:
         self.combinations = list(product(FORMATS, DIRECTIONS, KINDS, range(4)))
         self.states: Counter[tuple[Combination, str]] = Counter()
         self.channels: Counter[tuple[str, str, int]] = Counter()
+        self.parts = 0
 
     def missing_edges(self, combination: Combination) -> set[str]:
         return {edge for edge in EDGES if not self.states[combination, edge]}
@@ -108,7 +111,7 @@ class Coverage:
             lines.append(f"{f'{name}, {direction}':28}" + "".join(f"{count:>14}" for count in hits))
         return "\n".join(lines)
 
-    def write(self, parts: int, seed: int) -> None:
+    def write(self, seed: int) -> None:
         missing = self.missing()
         bins = len(self.combinations) * len(EDGES) + len(FORMATS) * len(DIRECTIONS) * 8
         RESULTS.parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +119,7 @@ class Coverage:
             json.dumps(
                 {
                     "seed": seed,
-                    "parts": parts,
+                    "parts": self.parts,
                     "bins": bins,
                     "hit": bins - len(missing),
                     "missing": missing,
@@ -260,7 +263,8 @@ class Lives:
             elif action == "revoke":
                 await self.revoke(part)
             elif action == "format":
-                await bench.write(stream, CONFIG, source.getrandbits(9))
+                part.settings_written += 1
+                await bench.write(stream, source.choice((CONFIG, RING_BASE, RING_SIZE)), source.getrandbits(9))
         if any(descriptor.flags & END_FLAG for descriptor in part.setup.ring):
             await self.reach_the_end(part)
         elif self.scarce or "MISS" in missing or source.random() < 0.1:
@@ -378,11 +382,19 @@ def with_flag(descriptor: Descriptor, flag: int) -> Descriptor:
 @cocotb.test()
 async def random_parts(dut: Any) -> None:
     """Every format, direction, kind, alignment and edge of a stream's states, in random company."""
+    coverage = await live(dut, int(os.environ.get("ENGINE_PARTS", "80")), MOST_ROUNDS)
+    coverage.write(int(cocotb.RANDOM_SEED))
+    missing = coverage.missing()
+    dut._log.info("coverage:\n%s", coverage.table())
+    assert not missing, f"{len(missing)} bins not hit, {RESULTS} has all: {', '.join(missing[:20])}"
+
+
+async def live(dut: Any, wanted: int, most_rounds: int) -> Coverage:
+    """Rounds of parts until there were so many and all bins are hit, or so many rounds."""
     bench = LoadBench(dut, random.Random(cocotb.RANDOM_SEED))
     coverage = Coverage()
-    wanted = int(os.environ.get("ENGINE_PARTS", "160"))
     done = refused = clocks = rounds = 0
-    while done < wanted or (coverage.missing() and rounds < MOST_ROUNDS):
+    while done < wanted or (coverage.missing() and rounds < most_rounds):
         todo = [
             at for at in coverage.combinations if done < wanted or coverage.missing_edges(at)
         ] or coverage.combinations
@@ -410,8 +422,6 @@ async def random_parts(dut: Any) -> None:
         refused += lives.refused
         clocks += bench.now()
         rounds += 1
-    missing = coverage.missing()
-    coverage.write(done, int(cocotb.RANDOM_SEED))
+    coverage.parts = done
     dut._log.info("%d parts in %d rounds, %d clocks, %d refused as too much", done, rounds, clocks, refused)
-    dut._log.info("coverage:\n%s", coverage.table())
-    assert not missing, f"{len(missing)} bins not hit, {RESULTS} has all: {', '.join(missing[:20])}"
+    return coverage

@@ -85,7 +85,7 @@ async def lengths_and_offsets(dut: Any) -> None:
         dut.tick_enable.value = 1
         for setup in setups:
             await bench.write(setup.stream, CONTROL, RUN)
-        await bench.clocks(120 * 256)
+        await bench.clocks(121 * 256)
         await bench.finish(setups, frames_at_least=118)
 
 
@@ -275,7 +275,7 @@ async def carries_into_high_words(dut: Any) -> None:
     await bench.clocks(300)
     frames_start, bytes_start = 0xFFFF_FFFC, 0xFFFF_FFE0
     fetched_before = {}
-    for setup in setups:  # words of the context, see stream_engine.sv: FRAMES_LO 36, BYTES_LO 38, DESCRIPTORS 40
+    for setup in setups:  # words of the context, see stream_engine.sv: FRAMES_LO 36, BYTES_LO 38, DESCRIPTORS 40, SNAP_COUNT 4
         contexts = dut.engine.contexts.words
         assert int(contexts[64 * setup.stream + 36].value) == 0
         fetched = int(contexts[64 * setup.stream + 38].value)
@@ -284,7 +284,7 @@ async def carries_into_high_words(dut: Any) -> None:
         contexts[64 * setup.stream + 36].value = frames_start
         contexts[64 * setup.stream + 38].value = bytes_start
         contexts[64 * setup.stream + 40].value = 0xFFFF_FFFF
-        contexts[64 * setup.stream + 16].value = 0xFF
+        contexts[64 * setup.stream + 4].value = 0xFF
     dut.tick_enable.value = 1
     await bench.clocks(20 * 256)
     for setup in setups:
@@ -444,7 +444,7 @@ async def every_address_and_length_bit(dut: Any) -> None:
     for bad in beyond:
         await bench.load([StreamSetup(0, False, 2, 2, 0x1_0000, (bad,))])
         await bench.write(0, CONTROL, RUN)
-        await bench.clocks(60)
+        await bench.clocks(150)
         assert await bench.read(0, STATUS) == FAULTED | RUN, f"{bad} was accepted"
         await bench.set_state(0, STOP)
     events = [(event.cause, event.data) for event in (await bench.log()).events]
@@ -677,3 +677,7 @@ def test_random_parts() -> None:
 
 def test_abuse() -> None:
     run_load_bench("abuse.py")
+
+
+def test_as_the_model() -> None:
+    run_load_bench("reference.py")

@@ -116,6 +116,10 @@ def test_memory_view() -> None:
         (stream_register(0, regs.STREAM_SNAP_STATE), r"STREAM\[0\].SNAP_STATE"),
         (regs.MONITOR_BASE + regs.MONITOR_STRIDE + regs.MONITOR_READS, r"MONITOR\[1\].READS"),
         (regs.EVENT_RING_BASE + 64, "event ring slot 2"),
+        (regs.MIDI_COUNTS, "MIDI.COUNTS"),
+        (regs.I2C_STATUS, "I2C.STATUS"),
+        (regs.TRIGGER_OUT_TIME, "TRIGGER.OUT_TIME"),
+        (regs.MIDI_RX_RING_BASE + 20, "MIDI_RX_RING record 2"),
         (regs.BRIDGE_SPI_HZ, "BRIDGE_SPI_HZ"),
     ],
 )

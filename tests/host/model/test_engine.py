@@ -539,7 +539,7 @@ def test_moving_runs_equals_moving_frames_of_queues_and_mixes(
 
 
 def test_loads_are_added_up_and_what_does_not_fit_is_refused() -> None:
-    """10 clocks, one for each byte of a frame, one for each channel behind the first; 15 of 16 clocks may be used."""
+    """4 clocks for each byte of a frame, at least 12; all of the frame may be used."""
     rig = Rig(streams=6, max_channels=8, channels=8)
 
     def try_to_run(stream: int) -> bool:
@@ -556,9 +556,9 @@ def test_loads_are_added_up_and_what_does_not_fit_is_refused() -> None:
         rig.write(stream, regs.STREAM_RING_SIZE, 1)
 
     for stream in range(5):
-        set_up(stream, 4, 8)
-    set_up(5, 2, 2)
-    assert [try_to_run(stream) for stream in range(6)] == [True, True, True, True, False, True]  # 4 x 49 + 15
+        set_up(stream, 3, 5)
+    set_up(5, 1, 3)
+    assert [try_to_run(stream) for stream in range(6)] == [True, True, True, True, False, True]  # 4 x 60 + 12
     assert [(r.cause, r.stream, r.data[:2]) for r in rig.take()] == [(Cause.FAULT, 4, (0, FaultReason.TOO_MUCH))]
     rig.state(4, StreamState.STOP)
     rig.state(0, StreamState.PAUSE)  # keeps its share
@@ -571,7 +571,28 @@ def test_loads_are_added_up_and_what_does_not_fit_is_refused() -> None:
         rig.state(stream, StreamState.STOP)
     rig.board.write_register(regs.FPGA_CONVERTER_CONTROL, 1 << regs.FPGA_CONVERTER_CONTROL_RATE_LSB)
     assert rig.board.read_register(regs.FPGA_FRAME_CLOCKS) == 128
-    assert [try_to_run(stream) for stream in range(3)] == [True, True, False]
+    assert [try_to_run(stream) for stream in range(3)] == [True, True, False]  # 2 x 60 + 12 is more than 128
+
+
+def test_settings_in_run_are_stored_and_refused_when_the_engine_looks() -> None:
+    rig = Rig()
+    rig.ring(CAPTURE, [(0, 400)], 2, 2)
+    rig.state(CAPTURE, StreamState.RUN)
+    rig.write(CAPTURE, regs.STREAM_CONFIG, 1 | 3 << 2)
+    rig.write(CAPTURE, regs.STREAM_RING_SIZE, 0)
+    assert rig.read(CAPTURE, regs.STREAM_RING_SIZE) == 0 and rig.records() == []
+    rig.snapshot(CAPTURE)
+    rig.snapshot(CAPTURE)
+    assert [(r.cause, r.data) for r in rig.take()] == [(Cause.REFUSED, (0, FaultReason.SETTINGS, 0, 0))]
+    rig.converter(InputSelect.PATTERN)
+    rig.frames(150)
+    assert rig.snapshot(CAPTURE)["descriptors"] == 1 and [r.cause for r in rig.take()] == [Cause.DESCRIPTOR]
+    rig.write(CAPTURE, regs.STREAM_RING_BASE, 0)
+    rig.state(CAPTURE, StreamState.STOP)
+    assert [r.cause for r in rig.take()] == [Cause.REFUSED]
+    rig.write(CAPTURE, regs.STREAM_RING_BASE, 16)
+    rig.state(CAPTURE, StreamState.RUN)
+    assert [(r.cause, r.data[1]) for r in rig.take()] == [(Cause.FAULT, FaultReason.BAD_CONFIG)]
 
 
 def test_format_and_rate_are_taken_in_silence_only() -> None:
@@ -600,17 +621,20 @@ def test_format_and_rate_are_taken_in_silence_only() -> None:
     assert rig.snapshot(CAPTURE)["frames_lo"] == 10
 
 
-def test_samples_beyond_the_converters_channels_are_dropped_and_silent() -> None:
+@pytest.mark.parametrize(("sample_format", "channels"), [(0, 2), (1, 2), (2, 4)])
+def test_samples_beyond_the_formats_channels_are_dropped_and_silent(sample_format: int, channels: int) -> None:
     rig = Rig(max_channels=8, channels=4)
     played = np.frombuffer(rig.fill(0, 16 * 100), dtype="<i2").reshape(-1, 8)
     rig.ring(RENDER, [(0, 1600)], 2, 8)
     rig.ring(CAPTURE, [(0x8000, 1600)], 2, 8)
-    rig.converter()
+    loopback = InputSelect.LOOPBACK << regs.FPGA_CONVERTER_CONTROL_INPUT_SELECT_LSB
+    control = 1 | loopback | sample_format << regs.FPGA_CONVERTER_CONTROL_FORMAT_LSB
+    rig.board.write_register(regs.FPGA_CONVERTER_CONTROL, control)
     rig.state(CAPTURE, StreamState.RUN)
     rig.state(RENDER, StreamState.RUN)
     rig.frames(90)
     heard = rig.board.memory[0x8000 : 0x8000 + 16 * 80].view("<i2").reshape(-1, 8)
-    assert np.array_equal(heard[1:, :4], played[:79, :4]) and not heard[:, 4:].any()
+    assert np.array_equal(heard[1:, :channels], played[:79, :channels]) and not heard[:, channels:].any()
 
 
 def test_a_ring_of_removed_descriptors_starves_and_the_neighbour_is_served() -> None:

@@ -125,3 +125,58 @@ def test_a_closed_link_says_so() -> None:
     link.close()
     with pytest.raises(LinkError, match="expected an open link"):
         link.exchange([])
+
+
+def send_midi(link: ModelLink, data: bytes) -> None:
+    records = b"".join(bytes(4) + bytes([value, 0, 0, 0]) for value in data)
+    link.exchange(
+        [
+            Request.write(regs.MIDI_TX_RING_BASE, records),
+            Request.write_word(regs.MIDI_TX_PRODUCER, len(data)),
+            Request.wait(link.board.now_ticks + 100_000),
+        ]
+    )
+
+
+def test_the_bench_hears_and_feeds_the_midi_pins() -> None:
+    link = ModelLink()
+    link.exchange([Request.write_word(regs.MIDI_CONTROL, 1)])
+    send_midi(link, b"\x90\x40")
+    heard = link.control.call("midi")
+    assert base64.b64decode(heard["bytes"]) == b"\x90\x40"
+    assert heard["ticks"][1] - heard["ticks"][0] == 3934
+    assert link.control.call("midi")["bytes"] == ""
+    assert link.exchange([Request.read(regs.MIDI_COUNTS, 4)])[0].data == bytes([0, 0, 2, 2])  # nobody answered
+    start = link.board.now_ticks + 20_000
+    bytes_in = base64.b64encode(b"\xf8\xfe").decode("ascii")
+    assert link.control.call("midi", action="send", bytes=bytes_in, tick=start)["pending"] == 2
+    link.exchange([Request.wait(start + 10_000)])
+    counts, ring = link.exchange([Request.read(regs.MIDI_COUNTS, 4), Request.read(regs.MIDI_RX_RING_BASE, 16)])
+    assert counts.data[0] == 2 and ring.data[4] == 0xF8 and ring.data[12] == 0xFE
+    assert int.from_bytes(ring.data[8:12], "little") - int.from_bytes(ring.data[:4], "little") == 3930
+    assert 2 <= int.from_bytes(ring.data[:4], "little") - start <= 3
+    assert link.control.call("midi", action="loop", connected=True) == {"ok": True}
+    link.exchange([Request.write_word(regs.MIDI_TX_PRODUCER, 3), Request.wait(link.board.now_ticks + 10_000)])
+    assert link.exchange([Request.read(regs.MIDI_COUNTS, 4)])[0].data == bytes([3, 0, 3, 3])
+    assert "accepted: read, send, loop" in link.control.call("midi", action="fly")["error"]
+
+
+def test_the_bench_sees_marks_and_samples_of_spdif() -> None:
+    link = ModelLink()
+    link.control.call("spdif", action="start")
+    link.exchange([Request.write_word(regs.FPGA_CONVERTER_CONTROL, 1), Request.wait(100_000)])
+    assert link.control.call("spdif", action="read")["samples"] == ""  # not enabled: no carrier
+    link.exchange([Request.write_word(regs.SPDIF_GATES, 1), Request.wait(180_000)])
+    allowed = link.control.call("spdif", action="read")
+    link.exchange([Request.write_word(regs.SPDIF_GATES, 3), Request.wait(300_000)])
+    denied = link.control.call("spdif", action="read")
+    for found, copy_bit in ((allowed, 1), (denied, 0)):
+        flags = np.frombuffer(base64.b64decode(found["flags"]), dtype=np.uint8)
+        assert len(base64.b64decode(found["samples"])) == 8 * len(flags) > 8 * 250
+        starts = np.flatnonzero(flags & 64)
+        start = int(starts[starts <= len(flags) - 36][-1])
+        assert [int(flag) & 1 for flag in flags[start : start + 36]] == [
+            0, 0, copy_bit, *[0] * 17, 1, 0, 0, 0, 0, 1, 0, 0, *[0] * 4, 1, 1, 0, 1,
+        ]  # fmt: skip
+        # The marks waited for the next frame, not for the end of the block.
+        assert starts[0] < 12 and np.diff(starts).tolist() == [192] * (len(starts) - 1)

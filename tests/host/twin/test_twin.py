@@ -517,6 +517,10 @@ def test_unconfigured_fpga_is_not_ready(rig: Any) -> None:
         ({"op": "tap", "action": "dance"}, "none of: start, stop, read"),
         ({"op": "inject", "samples": "AAAA"}, "whole stereo frames"),
         ({"op": "inject", "samples": "?"}, "not base64"),
+        ({"op": "midi", "action": "sing"}, "none of: read, send, loop"),
+        ({"op": "midi", "action": "send", "bytes": "?"}, "not base64"),
+        ({"op": "midi", "action": "send", "bytes": "kA==", "tick": -1}, "'tick': expected an integer"),
+        ({"op": "spdif", "action": "dance"}, "none of: start, stop, read"),
     ],
 )
 def test_control_refuses_with_a_reason(rig: Any, request_: dict[str, Any], words: str) -> None:

@@ -72,6 +72,8 @@ std::string ControlServer::perform(const std::string& operation, const Json& req
   if (operation == "inject") return inject(request);
   if (operation == "trigger") return trigger(request);
   if (operation == "cable") return cable(request);
+  if (operation == "midi") return midi(request);
+  if (operation == "spdif") return spdif(request);
   if (operation == "fpga") {
     board_.configuration.set_done(request.flag("configured"));
     return "";
@@ -85,7 +87,7 @@ std::string ControlServer::perform(const std::string& operation, const Json& req
     return "";
   }
   throw JsonError("'op': '" + operation +
-                  "' is none of: host_time, status, codec, tap, inject, trigger, cable, fpga, usb, quit");
+                  "' is none of: host_time, status, codec, tap, inject, trigger, cable, midi, spdif, fpga, usb, quit");
 }
 
 std::string ControlServer::status() const {
@@ -157,6 +159,44 @@ std::string ControlServer::cable(const Json& request) {
   const size_t line = request.find("line") ? choice(request, "line", {"dac", "adc", "both"}) : 2;
   board_.hardware.codec.set_fault(line != 1 ? fault : LineFault::none, line != 0 ? fault : LineFault::none);
   return "";
+}
+
+std::string ControlServer::midi(const Json& request) {
+  Hardware& hardware = board_.hardware;
+  switch (choice(request, "action", {"read", "send", "loop"})) {
+    case 1: {
+      const std::vector<uint8_t> bytes = base64_decode(request.string("bytes"));
+      // Of the first byte; the others follow at once.
+      const int64_t tick = request.find("tick") ? request.integer("tick", 0, INT64_MAX / 1000) : 0;
+      for (const uint8_t byte : bytes) hardware.midi_send(static_cast<uint64_t>(tick), byte);
+      return field("pending", static_cast<uint64_t>(hardware.midi().pending()));
+    }
+    case 2: hardware.midi_loop(request.flag("connected")); return "";
+    default: break;
+  }
+  std::vector<uint8_t> values;
+  std::string ticks, broken;
+  for (const MidiWires::Byte& byte : hardware.midi_take()) {
+    ticks += (values.empty() ? "" : ",") + std::to_string(byte.tick);
+    if (!byte.stop_good) broken += (broken.empty() ? "" : ",") + std::to_string(values.size());
+    values.push_back(byte.value);
+  }
+  return "\"bytes\":\"" + base64_encode(values.data(), values.size()) + "\",\"ticks\":[" + ticks + "],\"broken\":[" + broken + "]," +
+         field("pending", static_cast<uint64_t>(hardware.midi().pending()));
+}
+
+std::string ControlServer::spdif(const Json& request) {
+  SpdifReceiver& receiver = board_.hardware.spdif;
+  switch (choice(request, "action", {"start", "stop", "read"})) {
+    case 0: receiver.start(); return "";
+    case 1: receiver.stop(); return "";
+    default: break;
+  }
+  const SpdifReceiver::Frames frames = receiver.take();
+  return "\"samples\":\"" + base64_encode(reinterpret_cast<const uint8_t*>(frames.samples.data()), frames.samples.size() * 4) +
+         "\",\"flags\":\"" + base64_encode(frames.flags.data(), frames.flags.size()) + "\"," + field("tick", frames.first_tick) + "," +
+         field("errors", frames.errors) + "," + field("half_cell_ticks", static_cast<uint64_t>(frames.half_cell_ticks)) + "," +
+         field("running", receiver.tapping());
 }
 
 }  // namespace twin

@@ -40,6 +40,8 @@ class ControlServer {
   std::string inject(const Json& request);
   std::string trigger(const Json& request);
   std::string cable(const Json& request);
+  std::string midi(const Json& request);
+  std::string spdif(const Json& request);
   std::string status() const;
 
   Board& board_;

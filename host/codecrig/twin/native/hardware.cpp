@@ -10,7 +10,7 @@ namespace twin {
 
 Hardware::Hardware(const std::string& trace_file) : rtl_(new RtlModel(trace_file)) {
   last_bclk_ = rtl_->pins().i2s_bclk;
-  last_trigger_out_ = rtl_->pins().trigger_out;
+  last_wires_ = wires();
 }
 
 Hardware::~Hardware() = default;
@@ -36,10 +36,49 @@ inline void Hardware::clock_edge() {
       rtl_->input_changed();
     }
   }
-  if (pins.trigger_out != last_trigger_out_) {
-    last_trigger_out_ = pins.trigger_out;
-    if (trigger_edges_.size() < 65536) trigger_edges_.push_back(ticks_);
+  const uint32_t now = wires();
+  if (now != last_wires_) [[unlikely]] wires_moved(now);
+  if (ticks_ >= midi_tick_) [[unlikely]] drive_midi();
+}
+
+// Outputs that move seldom, in one word: one comparison a clock.
+inline uint32_t Hardware::wires() const {
+  const auto& pins = rtl_->pins();
+  return static_cast<uint32_t>(pins.trigger_out) | static_cast<uint32_t>(pins.midi_tx) << 1 | static_cast<uint32_t>(pins.spdif_out) << 2 |
+         static_cast<uint32_t>(pins.i2c_scl_low) << 3 | static_cast<uint32_t>(pins.i2c_sda_low) << 4;
+}
+
+[[gnu::noinline]] void Hardware::wires_moved(uint32_t now) {
+  const uint32_t moved = now ^ last_wires_;
+  last_wires_ = now;
+  if ((moved & 4) != 0) spdif.edge(ticks_);
+  if ((moved & 1) != 0 && trigger_edges_.size() < 65536) trigger_edges_.push_back(ticks_);
+  if ((moved & 2) != 0) {
+    midi_.output_edge((now & 2) != 0, ticks_);
+    if (midi_.looped) drive_midi();
   }
+  if ((moved & 24) != 0) {  // no device on the bus, pull-ups only
+    rtl_->pins().i2c_scl = (now & 8) == 0;
+    rtl_->pins().i2c_sda = (now & 16) == 0;
+    rtl_->input_changed();
+  }
+}
+
+[[gnu::noinline]] void Hardware::drive_midi() {
+  midi_.drive(ticks_);
+  midi_tick_ = midi_.next_tick();
+  rtl_->pins().midi_rx = midi_.input_level();
+  rtl_->input_changed();
+}
+
+void Hardware::midi_send(uint64_t tick, uint8_t value) {
+  midi_.send(ticks_, tick, value);
+  midi_tick_ = midi_.next_tick();
+}
+
+void Hardware::midi_loop(bool looped) {
+  midi_.looped = looped;
+  drive_midi();
 }
 
 // Mode 0: data moves with the falling edge (and before the first rising one), both sides take it at the rising edge.
@@ -140,7 +179,7 @@ class Stimulus {
     const uint32_t stream = below(2);
     const uint32_t block = 0x40001000 + stream * 0x100;
     const uint32_t descriptor = RING + stream * 0x100 + below(4) * 16;
-    switch (below(14)) {
+    switch (below(19)) {
       case 0: return write(0x40000050, {1u | below(8) / 7 << 1 | below(3) << 4});
       case 1: return write(block, {below(8) == 0 ? 0u : 3u});
       case 2: return write(block + 4, {stream | (1 + below(3)) << 2 | below(2) << 4, RING + stream * 0x100, 4});
@@ -154,7 +193,12 @@ class Stimulus {
       case 10: return read(block, 4 * (1 + below(28)));
       case 11: return read(0x40000000, 4 * (1 + below(36)));
       case 12: return write(block + 0x40, {0});
-      default: return read(0x40008000 + below(500) * 4, 32);
+      case 13: return write(0x40002000, {below(8)});                   // MIDI: gate, hold, loop
+      case 14: return write(0x40002800 + below(128) * 8, {0, below(256)});
+      case 15: return write(0x4000200C, {below(160)});
+      case 16: return write(0x40002100, {1u | below(16), below(4096)});  // S/PDIF
+      case 17: return write(0x40002204, {below(0x2000)});                // I2C
+      default: return below(2) == 0 ? read(0x40008000 + below(500) * 4, 32) : read(0x40002000 + below(0xC00) * 4, 32);
     }
   }
 
@@ -242,8 +286,13 @@ std::string Hardware::self_check(uint64_t edges, uint64_t seed) {
       fast.input_changed();
       plain.plain();
     } else if (stimulus.below(50) == 0) {
-      const uint8_t level = static_cast<uint8_t>(stimulus.below(2));
-      both([level](auto& pins) { pins.trigger_in = level; });
+      const uint8_t levels = static_cast<uint8_t>(stimulus.below(16));
+      both([levels](auto& pins) {
+        pins.trigger_in = levels & 1;
+        pins.midi_rx = levels >> 1 & 1;
+        pins.i2c_scl = levels >> 2 & 1;
+        pins.i2c_sda = levels >> 3 & 1;
+      });
       fast.settle(edge);
       plain.plain();
     }
@@ -255,6 +304,10 @@ std::string Hardware::self_check(uint64_t edges, uint64_t seed) {
                        : a.i2s_lrck != b.i2s_lrck         ? "i2s_lrck"
                        : a.i2s_dac_data != b.i2s_dac_data ? "i2s_dac_data"
                        : a.trigger_out != b.trigger_out   ? "trigger_out"
+                       : a.midi_tx != b.midi_tx           ? "midi_tx"
+                       : a.spdif_out != b.spdif_out       ? "spdif_out"
+                       : a.i2c_scl_low != b.i2c_scl_low   ? "i2c_scl_low"
+                       : a.i2c_sda_low != b.i2c_sda_low   ? "i2c_sda_low"
                                                           : nullptr;
     if (name != nullptr) return std::string(name) + " differs after edge " + std::to_string(edge);
   }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "codec.h"
+#include "pins.h"
 #include "units.h"
 
 namespace twin {
@@ -44,6 +45,13 @@ class Hardware {
 
   Codec codec;
 
+  // MIDI wires: what the board sent, what it is sent. Times are ticks.
+  std::vector<MidiWires::Byte> midi_take() { return midi_.take(ticks_); }
+  void midi_send(uint64_t tick, uint8_t value);
+  void midi_loop(bool looped);
+  const MidiWires& midi() const { return midi_; }
+  SpdifReceiver spdif;
+
   // Runs the fast way of evaluating beside the plain one on random pins and compares all outputs after each edge.
   // Returns an empty text, or what differed first.
   static std::string self_check(uint64_t edges, uint64_t seed);
@@ -54,6 +62,9 @@ class Hardware {
 
  private:
   void clock_edge();
+  uint32_t wires() const;
+  void wires_moved(uint32_t now);
+  void drive_midi();
   bool serial_edge();
   void load_bit();
 
@@ -73,7 +84,9 @@ class Hardware {
   bool spi_active_ = false;
   bool selected_ = false;
   bool last_bclk_ = false;
-  bool last_trigger_out_ = false;
+  uint32_t last_wires_ = 0;
+  uint64_t midi_tick_ = UINT64_MAX;  // at which the MIDI input moves next
+  MidiWires midi_;
   std::vector<uint64_t> trigger_edges_;
 };
 

@@ -1,0 +1,168 @@
+"""stream_engine: all of its streams alike, exact limits; run by test_ports.py and by hdl/mutate."""
+
+from typing import Any
+
+import cocotb
+from harness import (
+    BAD_CONFIG,
+    CONFIG,
+    CONTROL,
+    FAULT,
+    FAULTED,
+    INTERVAL_BYTES,
+    LIVE_INDEX,
+    REFUSED,
+    REVOKE_LEFT,
+    REVOKE_STATUS,
+    RING_BASE,
+    RING_PRODUCER,
+    RING_SIZE,
+    RUN,
+    STATUS,
+    STOP,
+    EngineBench,
+    make_ring,
+)
+from harness import REVOKE as REVOKE_RANGE
+from scoreboard import StreamSetup
+
+STREAMS = 8
+MASKS = {CONFIG: 0x17D, RING_BASE: 0x1FFF0, RING_SIZE: 0x1FF, RING_PRODUCER: 0xFFFF, INTERVAL_BYTES: 0xFFFF_FFFF}
+UNUSED, DROPPED, REFUSED_RANGE = 0, 1, 2
+
+
+def setups_of_all(bench: EngineBench, *, queue: bool = False, sample_bytes: int = 2) -> list[StreamSetup]:
+    return [
+        StreamSetup(stream, stream % 2 == 1, sample_bytes, 2, 0x1_8000 + 0x100 * stream,
+                    make_ring(bench.random, 0x1801 * (stream + 1), (300, 301, 302, 303)), queue=queue)
+        for stream in range(STREAMS)
+    ]  # fmt: skip
+
+
+@cocotb.test()
+async def settings_of_all_streams(dut: Any) -> None:
+    """Every bit of every setting of every stream, reserved ones 0; none disturbs another; ack is quick."""
+    bench = EngineBench(dut)
+    await bench.start()
+    values = {
+        (stream, register): bench.random.getrandbits(32)
+        for _ in range(2)
+        for stream in range(STREAMS)
+        for register in MASKS
+    }
+    for value in (0, 0xFFFF_FFFF):
+        for (stream, register), noise in values.items():
+            await bench.write(stream, register, value)
+            assert await bench.read(stream, register) == value & MASKS[register]
+            await bench.write(stream, register, noise)
+    for (stream, register), noise in values.items():
+        assert await bench.read(stream, register) == noise & MASKS[register], f"stream {stream} register {register:#x}"
+    for stream in range(STREAMS, 16):
+        for register in MASKS:
+            await bench.write(stream, register, 0xFFFF_FFFF)
+            assert await bench.read(stream, register) == 0, "a stream that is not there"
+    for (stream, register), noise in values.items():
+        assert await bench.read(stream, register) == noise & MASKS[register]
+
+
+@cocotb.test()
+async def revocation_in_all_streams(dut: Any) -> None:
+    """Each stream answers for itself: asked in STOP, all asked at once, one asked while the others run on."""
+    bench = EngineBench(dut)
+    await bench.start()
+    setups = setups_of_all(bench, queue=True)
+    await bench.load(setups)
+    for setup in setups:
+        await bench.write(setup.stream, RING_PRODUCER, 3)
+        await bench.write(setup.stream, REVOKE_RANGE, 0)
+    await bench.clocks(400)
+    for setup in setups:
+        assert await bench.read(setup.stream, REVOKE_STATUS) == REFUSED_RANGE
+    log = await bench.log()
+    assert sorted((event.stream, event.cause) for event in log.events) == [
+        (stream, REFUSED) for stream in range(STREAMS)
+    ]
+    dut.tick_enable.value = 1
+    for setup in setups:
+        await bench.set_state(setup.stream, RUN)
+    await bench.clocks(4 * 256)
+    for setup in setups:
+        await bench.write(setup.stream, REVOKE_RANGE, 2 << 16 | 2)
+    await bench.clocks(600)
+    for setup in setups:
+        assert await bench.read(setup.stream, REVOKE_STATUS) == UNUSED
+    for stream in (6, 1, 4, 3, 0, 7, 2, 5):
+        before = [await bench.read(other, LIVE_INDEX) for other in range(STREAMS)]
+        await bench.write(stream, REVOKE_RANGE, 0)
+        await bench.clocks(200)
+        assert await bench.read(stream, REVOKE_STATUS) == DROPPED
+        left = await bench.read(stream, REVOKE_LEFT)
+        assert 0 < left < 300
+        before[stream] = 1
+        assert [await bench.read(other, LIVE_INDEX) for other in range(STREAMS)] == before
+
+
+@cocotb.test()
+async def budget_to_the_clock(dut: Any) -> None:
+    """Streams are taken on as long as the sum of their clocks fits into the frame, of whatever length; a wider frame
+    takes more. 16 streams of stereo 16-bit fit into 256 clocks, and 8 of 32-bit."""
+    bench = EngineBench(dut)
+    await bench.start()
+    setups = setups_of_all(bench)
+    await bench.load(setups)
+
+    async def fit(count: int, frame_clocks: int) -> bool:
+        """Is the last of so many streams taken on? The others are, at a long frame."""
+        for stream in range(count):
+            dut.frame_clocks.value = frame_clocks if stream == count - 1 else 2047
+            await bench.set_state(stream, RUN)
+        await bench.clocks(300)
+        taken = await bench.read(count - 1, STATUS) == RUN
+        for stream in range(count):
+            await bench.write(stream, CONTROL, STOP)
+        for stream in range(count):
+            while await bench.read(stream, STATUS) != STOP:
+                await bench.clocks(20)
+        return taken
+
+    async def least(count: int) -> int:
+        """Clocks for so many streams."""
+        low, high = 1, 2047  # refused, taken
+        while high - low > 1:
+            middle = (low + high) // 2
+            if await fit(count, middle):
+                high = middle
+            else:
+                low = middle
+        return high
+
+    one = {}
+    for sample_bytes, channels in ((1, 1), (2, 2), (3, 2), (4, 2), (2, 5), (3, 8), (4, 8)):
+        await bench.write(0, CONFIG, (sample_bytes - 1) << 2 | (channels - 1) << 4)
+        one[sample_bytes, channels] = await least(1)
+    clocks = list(one.values())
+    assert clocks == sorted(set(clocks)) and one[2, 2] * 16 <= 256 and one[4, 2] * 8 <= 256, one
+    for sample_bytes, channels in ((2, 2), (3, 8)):
+        for stream in range(STREAMS):
+            await bench.write(stream, CONFIG, (sample_bytes - 1) << 2 | (channels - 1) << 4)
+        eight = await least(8)
+        for count in (2, 3, 5):
+            # Equal parts, but for the rounding of each sum.
+            assert abs(await least(count) - eight * count / 8) <= 1.5, f"{count} streams"
+
+
+@cocotb.test()
+async def bad_settings_of_all_streams(dut: Any) -> None:
+    """Each stream is refused for itself, with its own number in the event."""
+    bench = EngineBench(dut)
+    await bench.start()
+    await bench.load(setups_of_all(bench))
+    for stream in range(STREAMS):
+        await bench.write(stream, RING_SIZE, (0, 257, 0x1FF, 0x180)[stream % 4])
+        await bench.write(stream, CONTROL, RUN)
+        await bench.clocks(150)
+        assert await bench.read(stream, STATUS) == FAULTED | RUN
+    log = await bench.log()
+    assert [(event.stream, event.cause, event.data[1]) for event in log.events] == [
+        (stream, FAULT, BAD_CONFIG) for stream in range(STREAMS)
+    ]
