@@ -24,9 +24,9 @@ lint: $(VENV)/test.stamp
 registers: $(VENV)/test.stamp
 	$(BIN)/python hdl/regs/generate.py
 
-# Place and route; writes build/synth/ and docs/fpga.md.
+# Bitstreams in build/synth/, figures in docs/fpga.md: half an hour, a moment if nothing has changed.
 synth: $(VENV)/test.stamp
-	$(BIN)/python hdl/synth/synth.py
+	$(BIN)/python hdl/synth/synth.py --jobs $(WORKERS)
 
 # All proofs; the quick ones are among the tests.
 prove: $(VENV)/test.stamp
