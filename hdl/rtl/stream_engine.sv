@@ -694,7 +694,7 @@ module stream_engine
       .ADDRESS_W(STREAM_W + 6)
   ) contexts (
       .clk,
-      .write(host_write || marking_reg || write),
+      .write(host_write || marking_reg || (write && run_it)),
       .write_address(marking_reg ? {host_stream, 2'b00, host_word[3], 3'b101} : host_write ? {host_stream, host_word} : {stream_reg & {STREAM_W{write_word != LOAD_SUM}}, write_word}),
       .write_data(host_write || marking_reg ? host_wdata : result),
       .read_address(host_read ? {host_stream, host_word | {6{!host_exists || (host_word[5] && !is_live)}}} : {stream_reg & {STREAM_W{read_now != LOAD_SUM}}, read_now}),
