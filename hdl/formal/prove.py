@@ -268,7 +268,7 @@ TASKS: tuple[Task, ...] = (
         fast=True,
         faults=(
             Fault("early_acknowledge", "address_fence.sv", "bus_stb && !bus_ack && !under_way", "bus_stb && !bus_ack"),
-            Fault("one_block_more", "address_fence.sv", "engine_adr <= last_reg", "engine_adr <= last_reg + 9'd1"),
+            Fault("one_block_more", "address_fence.sv", "{1'b0, ~engine_adr} + 10'd1;", "{1'b0, ~engine_adr} + 10'd2;"),
             Fault("drops_strobe", "address_fence.sv", "(passing_reg || permitted)", "permitted"),
             Fault("answers_twice", "address_fence.sv", "engine_stb && !memory_stb", "engine_stb"),
         ),
@@ -293,7 +293,7 @@ TASKS: tuple[Task, ...] = (
         claim="each SPI byte arrives once, unchanged, in order; each byte taken to send is held for the SPI side",
         sources=("level_synchroniser.sv", "spi_byte_crossing.sv"),
         induction=False,
-        depth=24,
+        depth=48,
         cover_depth=32,
         fault_depth=30,
         fast=True,
