@@ -6,8 +6,9 @@ BIN = $(VENV)/bin
 # Two test workers: the twin and Verilator builds keep two cores busy.
 WORKERS ?= 2
 PYTEST_OPTIONS ?=
+FUZZ_SECONDS ?= 60
 
-.PHONY: demo test lint registers firmware kernel-usb synth prove mutate nightly clean
+.PHONY: demo test lint registers firmware kernel-usb fuzz synth prove mutate nightly clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/codecrig demo
@@ -32,9 +33,13 @@ firmware: $(VENV)/test.stamp
 kernel-usb: $(VENV)/test.stamp
 	$(BIN)/python tests/kernel/kernel_usb.py
 
-# Place and route; writes build/synth/ and docs/fpga.md.
+# Any traffic against the firmware's bridge, for FUZZ_SECONDS.
+fuzz: $(VENV)/test.stamp
+	$(BIN)/python tests/firmware/fuzz.py $(FUZZ_SECONDS)
+
+# Bitstreams in build/synth/, figures in docs/fpga.md: half an hour, a moment if nothing has changed.
 synth: $(VENV)/test.stamp
-	$(BIN)/python hdl/synth/synth.py
+	$(BIN)/python hdl/synth/synth.py --jobs $(WORKERS)
 
 # All proofs; the quick ones are among the tests.
 prove: $(VENV)/test.stamp

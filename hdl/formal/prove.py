@@ -70,6 +70,7 @@ class Task:
     # For modules too large to be unrolled from reset as far as it takes: cover run and broken variants then begin in
     # any state in which all claims hold: parameter ANY_START makes the property file assume them in the first clock.
     any_start: bool = False
+    rom: bool = False  # a RAM that nobody writes is a table
     limit_s: int = 120
     fast: bool = False
 
@@ -139,8 +140,10 @@ def _sby(task: Task, mode: str, depth: int, starts: bool, solver: str) -> str:
             f"smtbmc {solver}",
             "[script]",
             f"read_slang --threads 1 --top {top} {parameters} {' '.join(files)}",
-            *(["delete */t:$meminit*"] if starts else []),  # RAM, too, holds what the claims allow
+            # RAM, too, holds what the claims allow.
+            *(["delete */t:$meminit* */r:MEMID=*rows %d" if task.rom else "delete */t:$meminit*"] if starts else []),
             f"prep -top {top}",
+            *(["memory_map -rom-only", "opt -full"] if task.rom else []),
             "[files]",
             *files,
             "",
@@ -265,7 +268,7 @@ TASKS: tuple[Task, ...] = (
         fast=True,
         faults=(
             Fault("early_acknowledge", "address_fence.sv", "bus_stb && !bus_ack && !under_way", "bus_stb && !bus_ack"),
-            Fault("one_block_more", "address_fence.sv", "engine_adr <= last_reg", "engine_adr <= last_reg + 9'd1"),
+            Fault("one_block_more", "address_fence.sv", "{1'b0, ~engine_adr} + 10'd1;", "{1'b0, ~engine_adr} + 10'd2;"),
             Fault("drops_strobe", "address_fence.sv", "(passing_reg || permitted)", "permitted"),
             Fault("answers_twice", "address_fence.sv", "engine_stb && !memory_stb", "engine_stb"),
         ),
@@ -290,7 +293,7 @@ TASKS: tuple[Task, ...] = (
         claim="each SPI byte arrives once, unchanged, in order; each byte taken to send is held for the SPI side",
         sources=("level_synchroniser.sv", "spi_byte_crossing.sv"),
         induction=False,
-        depth=24,
+        depth=48,
         cover_depth=32,
         fault_depth=30,
         fast=True,
@@ -302,34 +305,48 @@ TASKS: tuple[Task, ...] = (
     ),
     Task(
         name="stream_engine_proof",
-        claim="bus rules at the memory port, whatever software does; position counts up in RUN only",
+        claim="bus rules; position counts up in RUN only; behind the answer to a revocation nothing of it is moved",
         sources=("ram_1r1w.sv", "stream_engine.sv"),
         induction=True,
-        depth=4,
+        depth=2,
         parameters={"STREAMS": 2},
-        limit_s=40,
-        cover_depth=15,
+        limit_s=300,
         any_start=True,
+        rom=True,
+        cover_depth=3,
+        fault_depth=3,
         faults=(
             Fault(
                 "strobe_drops",
                 "stream_engine.sv",
-                "(state_reg == MOVE_A && may_move) || state_reg == MOVE_B;",
-                "(state_reg == MOVE_A && may_move);",
+                "(condition == IF_MAY_MOVE && may_move) || moving;",
+                "moving && may_move;",
             ),
+            Fault("writes_while_it_waits", "stream_engine.sv", "(write && run_it)", "write"),
             Fault(
-                "address_moves",
+                "counts_twice",
                 "stream_engine.sv",
-                "if (mem_ack) begin\n        address_reg <= result",
-                "begin\n        address_reg <= result",
+                "FRAME: program_of = row(SAVE, IF_FRAME, ZERO, FRAMES_LO, ADD_ONE,",
+                "FRAME: program_of = row(SAVE, IF_FRAME, ZERO, FRAMES_LO, ADD_SIXTEEN,",
             ),
             Fault(
                 "moves_in_pause",
                 "stream_engine.sv",
-                "context_rdata[1:0] != 2'(STREAM_STATE_RUN) || context_rdata[2]",
-                "context_rdata[2]",
+                "wire running = &context_rdata[1:0] &&",
+                "wire running = context_rdata[1] &&",
             ),
-            Fault("counts_twice", "stream_engine.sv", "operand = 7'd1;\n    case", "operand = 7'd2;\n    case"),
+            Fault(
+                "drops_nothing",
+                "stream_engine.sv",
+                "REVOKE_J: program_of = row(REVOKE_K, IF_NEVER, ZERO, END, ADD_NONE, 1'b0);",
+                "REVOKE_J: program_of = row(REVOKE_K, IF_NEVER, ZERO, TAG, ADD_NONE, 1'b0);",
+            ),
+            Fault(
+                "overlooks_removed",
+                "stream_engine.sv",
+                "IF_REMOVED: branch[0] = fetched_reg[DESCRIPTOR_REMOVED_BIT];",
+                "IF_REMOVED: branch[0] = 1'b0;",
+            ),
         ),
     ),
     Task(

@@ -50,7 +50,7 @@ SUITE_LIMIT_S = 10.0  # CPU time of a suite without a mutant
 LEAST_PERCENT = 92.0
 POOL_SEED = 1
 SELECTOR_W = 16
-PROOF_LIMIT_S = 120.0
+PROOF_LIMIT_S = 300.0
 PROVED = "proved: no register and no output can differ"
 
 
@@ -469,7 +469,7 @@ def measure(
     verdicts = []
     # Proofs take longer than all else; what was proved of the very same pool is not proved again for a draw.
     known = judged().get(module.name, {}) if count is not None and rtl == RTL else {}
-    proved = known["proved_numbers"] if known.get("digest") == digest(module) else []
+    proved = known["proved_numbers"] if known and known["digest"] == digest(module) else []
     by_number = {mutant.number: mutant for mutant in mutants}
     for line in run(module, directory, sorted(by_number), suites):
         if "error" in line:

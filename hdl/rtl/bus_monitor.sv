@@ -122,7 +122,7 @@ module bus_monitor
       end
       word <= words[!known ? 5'd0 : starts ? bus_adr[6:2] : {index[1], !index[1], index[0], {2{!index[0]}}}];
       index_reg <= index;
-      is_count_reg <= !starts || offset == MONITOR_READS[4:2] || offset == MONITOR_WRITES[4:2];
+      is_count_reg <= !starts || (selected() && (offset == MONITOR_READS[4:2] || offset == MONITOR_WRITES[4:2]));
       first_time <= times[starts && selected() && offset == MONITOR_FIRST_TIME[4:2] ? slot_reg[host_monitor] : 2'd0];
       first_address <= addresses[starts && selected() && offset == MONITOR_FIRST_ADDRESS[4:2] ? slot_reg[host_monitor] : 2'd0];
     end

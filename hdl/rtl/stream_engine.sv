@@ -108,200 +108,202 @@ module stream_engine
     SAMPLE = 25,
     USE_UP_A = 26,
     USE_UP_A_2 = 27,
-    SAVE = 28,
-    FRAME_MORE = 29,
-    FRAME_CARRY_A = 30,
-    FRAME_CARRY_A_2 = 31,
-    IDLE_4 = 32,
-    LOAD_4 = 33,
-    PREPARE_B = 34,
-    PREPARE_B_2 = 35,
-    MOVE_A = 36,
-    MOVE_A_2 = 37,
-    FETCH_A = 38,
-    QUEUE_A = 39,
-    FETCH = 40,
-    STORE = 41,
-    HALT_BUS = 42,
-    HALT_BUS_2 = 43,
-    FETCH_2 = 44,
-    LENGTH_A = 45,
-    TAG_A = 46,
-    FLAGS_A = 47,
-    NEW_MARK = 48,
-    BACK = 49,
-    PACKET_WAIT = 50,
-    PACKET_WAIT_2 = 51,
-    MOVE_B = 52,
-    MOVE_A_3 = 53,
-    BYTES = 54,
-    BYTES_2 = 55,
-    SAVE_2 = 56,
-    INTERVAL_A = 57,
-    ENDING_A = 58,
-    INTERVAL_A_2 = 59,
-    IDLE_5 = 60,
-    LOAD_5 = 61,
-    TAIL_3 = 62,
-    HIGH_A = 63,
-    IDLE_6 = 64,
-    LOAD_6 = 65,
-    TAIL_4 = 66,
-    HIGH_B = 67,
-    TAIL_C = 68,
-    POST = 69,
-    NOTE = 70,
-    NOTE_2 = 71,
-    SNAP_LO = 72,
-    SNAP_WAIT = 73,
-    IDLE_7 = 74,
-    IDLE_8 = 75,
-    CLEAR_B = 76,
-    CLEAR_C = 77,
-    CLEAR_A_2 = 78,
-    CLEAR_D = 79,
-    ASK_CONTROL = 80,
-    UNSET_A = 81,
-    UNSET_B = 82,
-    UNSET_C = 83,
-    ASK_REVOKE = 84,
-    SNAP_WAIT_2 = 85,
-    IDLE_9 = 86,
-    REVOKE_A = 87,
-    WIPE_A = 88,
-    STOP_B = 89,
-    WIPE_B = 90,
-    CHANGE_2 = 91,
-    START_D = 92,
-    HALT_CONFIG = 93,
-    START_I = 94,
-    HALT_LOAD = 95,
-    START_O = 96,
-    START_P = 97,
-    SAMPLE_2 = 98,
-    FRAME = 99,
-    FRAME_DONE = 100,
-    FRAME_MORE_2 = 101,
-    MARK_B = 102,
-    START_WAIT = 103,
-    START_LO = 104,
-    START_WAIT_2 = 105,
-    FRAME_DONE_2 = 106,
-    MARK_B_2 = 107,
-    SAVE_3 = 108,
-    PACKET_WAIT_3 = 109,
-    PACKET_LO = 110,
-    PACKET_WAIT_4 = 111,
-    SAVE_4 = 112,
-    BACK_2 = 113,
-    MISS_B = 114,
-    IDLE_10 = 115,
-    UNDER_A = 116,
-    OVER_A = 117,
-    MISS_C = 118,
-    IDLE_11 = 119,
-    USE_UP_B = 120,
-    IDLE_12 = 121,
-    QUEUE_D = 122,
-    IDLE_13 = 123,
-    FETCH_A_2 = 124,
-    HALT_AHEAD = 125,
-    FETCH_3 = 126,
-    HALT_OUTSIDE = 127,
-    FETCH_4 = 128,
-    REMOVED = 129,
-    LENGTH_B = 130,
-    HALT_LENGTH = 131,
-    BYTES_3 = 132,
-    MOVE_B_2 = 133,
-    MOVED = 134,
-    BYTES_CARRY_A = 135,
-    INTERVAL_C = 136,
-    INTERVAL_B = 137,
-    SAVE_5 = 138,
-    ENDING_A_2 = 139,
-    INTERVAL_E = 140,
-    INTERVAL_OFF = 141,
-    ENDING_B = 142,
-    HALT_BUS_3 = 143,
-    TAIL_C_2 = 144,
-    POST_2 = 145,
-    POST_3 = 146,
-    TAIL_C_3 = 147,
-    IDLE_14 = 148,
-    COUNT_A = 149,
-    COUNT_B = 150,
-    IDLE_15 = 151,
-    IDLE_16 = 152,
-    COUNT_E = 153,
-    SNAP_FIFO = 154,
-    IDLE_17 = 155,
-    SNAP_J = 156,
-    SNAP_I = 157,
-    REVOKE_REFUSE_A = 158,
-    REVOKE_B = 159,
-    REVOKE_C = 160,
-    REVOKE_REFUSE_A_2 = 161,
-    REVOKE_REFUSE_A_3 = 162,
-    REVOKE_E = 163,
-    REVOKE_UNUSED_A = 164,
-    REVOKE_G = 165,
-    REVOKE_H = 166,
-    REVOKE_UNUSED_A_2 = 167,
-    REVOKE_J = 168,
-    REVOKE_UNUSED_A_3 = 169,
-    START_E = 170,
-    START_F = 171,
-    START_G = 172,
-    START_H = 173,
-    START_J = 174,
-    START_K = 175,
-    START_L = 176,
-    START_M = 177,
-    START_N = 178,
-    FRAME_CARRY_B = 179,
-    START_HI = 180,
-    PACKET_HI = 181,
-    UNDER_B = 182,
-    OVER_B = 183,
-    QUEUE_B = 184,
-    QUEUE_C = 185,
-    BYTES_CARRY_B = 186,
-    INTERVAL_D = 187,
-    NOTE_LENGTH = 188,
-    NOTE_OUTSIDE = 189,
-    NOTE_CONFIG = 190,
-    NOTE_LOAD = 191,
-    NOTE_AHEAD = 192,
-    NOTE_BUS = 193,
-    HALT = 194,
-    REFUSE = 195,
-    REFUSE_SETTINGS = 196,
-    TAIL_B = 197,
-    COUNT_C = 198,
-    COUNT_D = 199,
-    COUNT_F = 200,
-    SNAP_HI = 201,
-    SNAP_TICK = 202,
-    SNAP_A = 203,
-    SNAP_B = 204,
-    SNAP_C = 205,
-    SNAP_D = 206,
-    SNAP_E = 207,
-    SNAP_F = 208,
-    SNAP_G = 209,
-    SNAP_H = 210,
-    SNAP_K = 211,
-    REVOKE_D = 212,
-    REVOKE_F = 213,
-    REVOKE_I = 214,
-    REVOKE_K = 215,
-    REVOKE_L = 216,
-    REVOKE_UNUSED_B = 217,
-    REVOKE_UNUSED_C = 218,
-    REVOKE_REFUSE_B = 219,
-    REVOKE_REFUSE_C = 220,
-    REVOKE_REFUSE_D = 221
+    SAMPLE_2 = 28,
+    FRAME = 29,
+    LOAD_4 = 30,
+    LOAD_5 = 31,
+    SAVE = 32,
+    FRAME_MORE = 33,
+    FRAME_CARRY_A = 34,
+    FRAME_CARRY_A_2 = 35,
+    IDLE_4 = 36,
+    LOAD_6 = 37,
+    PREPARE_B = 38,
+    PREPARE_B_2 = 39,
+    MOVE_A = 40,
+    MOVE_A_2 = 41,
+    FETCH_A = 42,
+    QUEUE_A = 43,
+    FETCH = 44,
+    STORE = 45,
+    HALT_BUS = 46,
+    HALT_BUS_2 = 47,
+    FETCH_2 = 48,
+    LENGTH_A = 49,
+    TAG_A = 50,
+    FLAGS_A = 51,
+    NEW_MARK = 52,
+    BACK = 53,
+    PACKET_WAIT = 54,
+    PACKET_WAIT_2 = 55,
+    MOVE_B = 56,
+    MOVE_A_3 = 57,
+    BYTES = 58,
+    BYTES_2 = 59,
+    SAVE_2 = 60,
+    INTERVAL_A = 61,
+    ENDING_A = 62,
+    INTERVAL_A_2 = 63,
+    IDLE_5 = 64,
+    LOAD_7 = 65,
+    TAIL_3 = 66,
+    HIGH_A = 67,
+    IDLE_6 = 68,
+    LOAD_8 = 69,
+    TAIL_4 = 70,
+    HIGH_B = 71,
+    TAIL_C = 72,
+    POST = 73,
+    NOTE = 74,
+    NOTE_2 = 75,
+    SNAP_LO = 76,
+    SNAP_WAIT = 77,
+    IDLE_7 = 78,
+    IDLE_8 = 79,
+    CLEAR_B = 80,
+    CLEAR_C = 81,
+    CLEAR_A_2 = 82,
+    CLEAR_D = 83,
+    ASK_CONTROL = 84,
+    UNSET_A = 85,
+    UNSET_B = 86,
+    UNSET_C = 87,
+    ASK_REVOKE = 88,
+    SNAP_WAIT_2 = 89,
+    IDLE_9 = 90,
+    REVOKE_A = 91,
+    WIPE_A = 92,
+    STOP_B = 93,
+    WIPE_B = 94,
+    CHANGE_2 = 95,
+    START_D = 96,
+    HALT_CONFIG = 97,
+    START_I = 98,
+    HALT_LOAD = 99,
+    START_O = 100,
+    START_P = 101,
+    FRAME_DONE = 102,
+    FRAME_MORE_2 = 103,
+    MARK_B = 104,
+    START_WAIT = 105,
+    START_LO = 106,
+    START_WAIT_2 = 107,
+    FRAME_DONE_2 = 108,
+    MARK_B_2 = 109,
+    SAVE_3 = 110,
+    PACKET_WAIT_3 = 111,
+    PACKET_LO = 112,
+    PACKET_WAIT_4 = 113,
+    SAVE_4 = 114,
+    BACK_2 = 115,
+    MISS_B = 116,
+    IDLE_10 = 117,
+    UNDER_A = 118,
+    OVER_A = 119,
+    MISS_C = 120,
+    IDLE_11 = 121,
+    USE_UP_B = 122,
+    IDLE_12 = 123,
+    QUEUE_D = 124,
+    IDLE_13 = 125,
+    FETCH_A_2 = 126,
+    HALT_AHEAD = 127,
+    FETCH_3 = 128,
+    HALT_OUTSIDE = 129,
+    FETCH_4 = 130,
+    REMOVED = 131,
+    LENGTH_B = 132,
+    HALT_LENGTH = 133,
+    BYTES_3 = 134,
+    MOVE_B_2 = 135,
+    MOVED = 136,
+    BYTES_CARRY_A = 137,
+    INTERVAL_C = 138,
+    INTERVAL_B = 139,
+    SAVE_5 = 140,
+    ENDING_A_2 = 141,
+    INTERVAL_E = 142,
+    INTERVAL_OFF = 143,
+    ENDING_B = 144,
+    HALT_BUS_3 = 145,
+    TAIL_C_2 = 146,
+    POST_2 = 147,
+    POST_3 = 148,
+    TAIL_C_3 = 149,
+    IDLE_14 = 150,
+    COUNT_A = 151,
+    COUNT_B = 152,
+    IDLE_15 = 153,
+    IDLE_16 = 154,
+    COUNT_E = 155,
+    SNAP_FIFO = 156,
+    IDLE_17 = 157,
+    SNAP_J = 158,
+    SNAP_I = 159,
+    REVOKE_REFUSE_A = 160,
+    REVOKE_B = 161,
+    REVOKE_C = 162,
+    REVOKE_REFUSE_A_2 = 163,
+    REVOKE_REFUSE_A_3 = 164,
+    REVOKE_E = 165,
+    REVOKE_UNUSED_A = 166,
+    REVOKE_G = 167,
+    REVOKE_H = 168,
+    REVOKE_UNUSED_A_2 = 169,
+    REVOKE_J = 170,
+    REVOKE_UNUSED_A_3 = 171,
+    START_E = 172,
+    START_F = 173,
+    START_G = 174,
+    START_H = 175,
+    START_J = 176,
+    START_K = 177,
+    START_L = 178,
+    START_M = 179,
+    START_N = 180,
+    FRAME_CARRY_B = 181,
+    START_HI = 182,
+    PACKET_HI = 183,
+    UNDER_B = 184,
+    OVER_B = 185,
+    QUEUE_B = 186,
+    QUEUE_C = 187,
+    BYTES_CARRY_B = 188,
+    INTERVAL_D = 189,
+    NOTE_LENGTH = 190,
+    NOTE_OUTSIDE = 191,
+    NOTE_CONFIG = 192,
+    NOTE_LOAD = 193,
+    NOTE_AHEAD = 194,
+    NOTE_BUS = 195,
+    HALT = 196,
+    REFUSE = 197,
+    REFUSE_SETTINGS = 198,
+    TAIL_B = 199,
+    COUNT_C = 200,
+    COUNT_D = 201,
+    COUNT_F = 202,
+    SNAP_HI = 203,
+    SNAP_TICK = 204,
+    SNAP_A = 205,
+    SNAP_B = 206,
+    SNAP_C = 207,
+    SNAP_D = 208,
+    SNAP_E = 209,
+    SNAP_F = 210,
+    SNAP_G = 211,
+    SNAP_H = 212,
+    SNAP_K = 213,
+    REVOKE_D = 214,
+    REVOKE_F = 215,
+    REVOKE_I = 216,
+    REVOKE_K = 217,
+    REVOKE_L = 218,
+    REVOKE_UNUSED_B = 219,
+    REVOKE_UNUSED_C = 220,
+    REVOKE_REFUSE_B = 221,
+    REVOKE_REFUSE_C = 222,
+    REVOKE_REFUSE_D = 223
   } state_t;
   typedef enum logic [5:0] {
     IF_NEVER = 0,
@@ -332,7 +334,7 @@ module stream_engine
     IF_RESULT_17 = 25,
     IF_WORD = 26,
     IF_REMOVED = 27,
-    IF_ZERO = 28,
+    IF_NO_LENGTH = 28,
     IF_OUTSIDE = 29,
     IF_TAG = 30,
     IF_CARRY = 31,
@@ -348,6 +350,7 @@ module stream_engine
     IF_RESULT_8 = 41,
     IF_QUEUE = 42,
     IF_NOT_BEHIND = 43,
+    IF_ZERO = 44,
     IF_FILLABLE = 48,
     IF_RUNNING = 49,
     IF_ROOM = 50,
@@ -421,7 +424,7 @@ module stream_engine
       CLEAR_C: program_of = row(CLEAR_A_2, IF_STREAM_LAST, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
       CLEAR_D: program_of = row(IDLE, IF_NEVER, ZERO, LOAD_SUM, ADD_NONE, 1'b0);
       IDLE, IDLE_2, IDLE_3, IDLE_4, IDLE_5, IDLE_6, IDLE_7, IDLE_8, IDLE_9, IDLE_10, IDLE_11, IDLE_12, IDLE_13, IDLE_14, IDLE_15, IDLE_16, IDLE_17: program_of = row(IDLE, IF_PICK, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
-      LOAD, LOAD_2, LOAD_3, LOAD_4, LOAD_5, LOAD_6: program_of = row(DECODE_FILL, IF_VISIT, FIELDS, DO_NOTHING, ADD_NONE, 1'b0);
+      LOAD, LOAD_2, LOAD_3, LOAD_4, LOAD_5, LOAD_6, LOAD_7, LOAD_8: program_of = row(DECODE_FILL, IF_VISIT, FIELDS, DO_NOTHING, ADD_NONE, 1'b0);
       DECODE_FILL: program_of = row(IDLE_2, IF_FILLABLE, ADDRESS, DO_DECODE, ADD_NONE, 1'b0);
       DECODE_TICK: program_of = row(IDLE_3, IF_RUNNING, ZERO, DO_DECODE, ADD_NONE, 1'b0);
       DECODE_ASK, DECODE_ASK_2: program_of = row(ASK_SETTINGS, IF_ASKED, SETTINGS, DO_DECODE, ADD_NONE, 1'b0);
@@ -487,7 +490,7 @@ module stream_engine
       STORE: program_of = row(FETCH_2, IF_WORD, ZERO, ADDRESS, ADD_MEMORY, 1'b0);
       FLAGS_A: program_of = row(FETCH_4, IF_REMOVED, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
       REMOVED: program_of = row(SAVE, IF_NEVER, ZERO, DO_DONE, ADD_NONE, 1'b0);
-      LENGTH_A: program_of = row(LENGTH_B, IF_ZERO, ADDRESS, DO_NOTHING, ADD_MEMORY, 1'b0);
+      LENGTH_A: program_of = row(LENGTH_B, IF_NO_LENGTH, ADDRESS, DO_NOTHING, ADD_NONE, 1'b0);
       LENGTH_B: program_of = row(FETCH_3, IF_OUTSIDE, ZERO, END, ADD_MEMORY, 1'b0);
       TAG_A: program_of = row(NEW_MARK, IF_TAG, BYTES_LO, DO_NOTHING, ADD_NONE, 1'b0);
       NEW_MARK: program_of = row(PREPARE_A, IF_NEVER, ADDRESS, PACKET, ADD_NONE, 1'b0);
@@ -637,6 +640,8 @@ module stream_engine
   wire fetching = condition == IF_MEMORY;
   wire moving = condition == IF_MOVE;
   wire posting = condition == IF_EVENT;
+  // A frame that was taken while a tick came is none.
+  wire torn = capture_reg && (ticks_reg != 4'd0 || frame_tick);
 
   // ------------------------------------------------------------ context RAM and the host
 
@@ -694,7 +699,7 @@ module stream_engine
       .ADDRESS_W(STREAM_W + 6)
   ) contexts (
       .clk,
-      .write(host_write || marking_reg || write),
+      .write(host_write || marking_reg || (write && run_it)),
       .write_address(marking_reg ? {host_stream, 2'b00, host_word[3], 3'b101} : host_write ? {host_stream, host_word} : {stream_reg & {STREAM_W{write_word != LOAD_SUM}}, write_word}),
       .write_data(host_write || marking_reg ? host_wdata : result),
       .read_address(host_read ? {host_stream, host_word | {6{!host_exists || (host_word[5] && !is_live)}}} : {stream_reg & {STREAM_W{read_now != LOAD_SUM}}, read_now}),
@@ -704,8 +709,8 @@ module stream_engine
 
   // ------------------------------------------------------------ the adder
 
-  logic [6:0] available;
   logic [5:0] frame_bytes;
+  wire [6:0] level = write_reg - read_reg;  // bytes in the FIFO
   // Clocks of a frame that a stream needs.
   wire [7:0] stream_clocks = {frame_bytes[5:2], frame_bytes[1:0] | {2{frame_bytes[5:2] == 4'd0}}, 2'b00};
   wire [31:0] fields = {
@@ -716,12 +721,11 @@ module stream_engine
   wire use_status = add == ADD_STATUS || use_fields;
   wire minus_low = add == ADD_MINUS_LOW;
   wire minus_high = add == ADD_MINUS_HIGH;
-  wire level_only = add == ADD_LEVEL || add == ADD_MINUS_LEVEL;
   wire negative = add == ADD_MINUS_MOVED || add == ADD_NOT_MOVED || add == ADD_MINUS_OVER || add == ADD_MINUS_LEVEL || add == ADD_MINUS_CLOCKS;
   wire plus_one = add == ADD_ONE || minus_low || minus_high || (negative && add != ADD_NOT_MOVED);
   wire [7:0] addend = (8'(moved_reg) & {8{add == ADD_MOVED || add == ADD_MINUS_MOVED || add == ADD_NOT_MOVED}})
       | ({2'd0, ~address_reg[5:0]} & {8{add == ADD_MINUS_OVER}})
-      | ({1'b0, available} & {8{level_only}})
+      | ({1'b0, level} & {8{add == ADD_LEVEL || add == ADD_MINUS_LEVEL}})
       | (stream_clocks & {8{add == ADD_CLOCKS || add == ADD_MINUS_CLOCKS}})
       | (8'(now_reg.read[2:0]) & {8{add == ADD_LITERAL}})
       | {3'd0, add == ADD_SIXTEEN, 4'd0};
@@ -736,13 +740,13 @@ module stream_engine
   assign result = sum[31:0];
   wire carry = sum[32];
   wire zero_16 = result[15:0] == 16'd0;
-  wire zero = zero_16 && result[31:16] == 16'd0;
+  wire zero = zero_16 && result[17:16] == 2'd0;  // of an address or a length
 
   // ------------------------------------------------------------ FIFO
 
   // The side that works now: the writing one, or the reading one.
   wire writer = visit_reg == TICK ? capture_reg : visit_reg == FILL && !capture_reg;
-  wire writing = writer && !level_only;
+  wire writing = writer;
   wire [6:0] pointer = writing ? write_reg : read_reg;
   wire [6:0] other = writing ? read_reg : write_reg;
 
@@ -769,7 +773,7 @@ module stream_engine
   // Where the next bytes lie; the RAM is read there, one cycle ahead.
   wire [6:0] position = advance ? pointer_next : pointer;
   // Bytes to be read there, or room to be written.
-  assign available = (other - position) ^ {writing, 6'd0};
+  wire [6:0] available = (other - position) ^ {writing, 6'd0};
   // The same as a limit of the next access. To fill waits for room for a whole word, which spares accesses.
   wire split = moving && address_reg[1:0] == 2'd0 && pointer[0];
   wire [2:0] in_fifo = |available[6:2] ? {!position[0], {2{position[0]}}} : capture_reg || split ? {1'b0, available[1:0]} : 3'd0;
@@ -828,7 +832,7 @@ module stream_engine
     rotated[31] ^ is_unsigned, rotated[30:24], is_unsigned ? 8'd0 : rotated[23:16], container_reg[1] ? rotated[15:8] : 8'd0, 8'd0
   };
   assign adc_channel = channel_reg;
-  assign adc_take = sampling && capture_reg && last_channel;
+  assign adc_take = sampling && capture_reg && last_channel && !torn;
 
   wire may_move = move_bytes != 3'd0 && !moved_reg[5] && ticks_reg == 4'd0;
   assign mem_stb = fetching || (condition == IF_MAY_MOVE && may_move) || moving;
@@ -869,7 +873,7 @@ module stream_engine
 
   // ------------------------------------------------------------ conditions
 
-  wire bad_config = 4'(channels_reg) >= 4'(MAX_CHANNELS) || result[8:0] == 9'd0 || (result[8] && |result[7:0]);
+  wire bad_config = 4'(channels_reg) >= 4'(MAX_CHANNELS) || context_rdata[8:0] == 9'd0 || (context_rdata[8] && |context_rdata[7:0]);
   wire outside_memory = carry || |result[31:18] || (result[17] && !(zero_16 && !result[16]));
   wire short_interval = context_rdata[31:6] == '0;
   // The read pointer is past the mark. It lies at most 64 bytes ahead, or a frame behind.
@@ -889,20 +893,22 @@ module stream_engine
 
   logic [1:0] branch;
   // What was asked for is not all done; look at it again.
-  wire ask_again = run_it && ((condition == IF_CONTROL && |branch) || (condition == IF_STARTED && branch[0]) || (condition == IF_SNAP_WAIT && branch[1])
-      || (condition == IF_TICKED && branch[0]));
+  wire ask_again = run_it && ((condition == IF_CONTROL && (changing || stopping)) || (condition == IF_STARTED && started_reg)
+      || (condition == IF_SNAP_WAIT && any_tick) || (condition == IF_TICKED && (any_tick || frame_tick)));
   // Somebody is to be visited. The last row of a visit decides it.
   wire pick = next_of_pass || any_tick || |asked_reg || left_reg != '0;
-  wire picking = condition[5:3] == 3'd6 && !branch[1];
+  wire fillable = running && !context_rdata[14];
+  wire picking = (condition == IF_FILLABLE && !fillable) || (condition == IF_RUNNING && !running) || (condition == IF_ROOM && in_fifo == 3'd0)
+      || (condition == IF_SAVED && !writer && !more) || (condition == IF_HIGHER && !result[7] && !more) || (condition == IF_MORE && !more)
+      || condition == IF_PICK;
 
   always_comb begin
     branch = 2'b00;
     case (condition)
-      IF_FILLABLE: branch = {running && !context_rdata[14], pick};
+      IF_FILLABLE: branch = {fillable, pick};
       IF_RUNNING: branch = {running, pick};
       IF_ROOM: branch = {in_fifo != 3'd0, pick};
       IF_SAVED: branch = {writer || more, writer || (!more && pick)};
-      IF_HIGHER: branch = {result[7] || more, result[7] || (!more && pick)};
       IF_MORE: branch = {more, pick};
       IF_PICK: branch = {1'b0, pick};
       IF_WORD_LAST: branch[0] = last_word;
@@ -911,12 +917,9 @@ module stream_engine
       IF_MARKED_WORD: branch[0] = context_rdata[8];
       IF_STARTED: branch[0] = started_reg;
       IF_CONTROL: branch = {changing, stopping || (changing && !starting)};
-      IF_BAD_CONFIG: branch[0] = bad_config;
-      IF_RESULT_31: branch[0] = result[31];
       IF_SHORT: branch[0] = short_interval;
       IF_CONVERT: branch = {no_more, !late_reg && frame_there};
-      IF_LAST_CHANNEL: branch[0] = last_channel;
-      IF_FRAME: branch = {carry, fresh_reg || watching};
+      IF_LAST_CHANNEL: branch = {last_channel && torn, last_channel};
       IF_FRAME_MORE: branch[0] = fresh_reg || watching;
       IF_FRESH: branch[0] = fresh_reg;
       IF_LATE: branch[0] = &now[3:2];
@@ -927,19 +930,14 @@ module stream_engine
       IF_CAPTURE: branch[0] = capture_reg;
       IF_GAP: branch[0] = gap_reg;
       IF_SILENT: branch[0] = silent_reg;
-      IF_ZERO: branch[0] = zero;
-      IF_PREPARED: branch = {zero, queue_reg};
+      IF_NO_LENGTH: branch[0] = fetched_reg == 32'd0;
       IF_QUEUE: branch[0] = queue_reg;
-      IF_ZERO_16: branch[0] = zero_16;
-      IF_RESULT_17: branch[0] = result[17];
       IF_MEMORY: branch = {mem_err, mem_ack};
       IF_WORD: branch = word_reg[1:0];
       IF_REMOVED: branch[0] = fetched_reg[DESCRIPTOR_REMOVED_BIT];
-      IF_OUTSIDE: branch[0] = outside_memory;
       IF_TAG: branch = {capture_reg, marked_reg};
       IF_MAY_MOVE: branch[0] = may_move;
       IF_MOVE: branch = {last_byte || mem_err, mem_ack};
-      IF_CARRY: branch[0] = carry;
       IF_MOVED: branch = {done_reg || error_reg, interval_on_reg};
       IF_FINISHED: branch[0] = done_reg || error_reg;
       IF_ERROR: branch[0] = error_reg;
@@ -950,13 +948,24 @@ module stream_engine
       IF_ENDED: branch[0] = ended_reg;
       IF_SNAP_WAIT: branch = {any_tick, &now[3:2]};
       IF_TICKED: branch[0] = any_tick || frame_tick;
-      IF_RESULT_8: branch[0] = result[8];
-      IF_NOT_BEHIND: branch[0] = result[15] || zero_16;
+      IF_PREPARED: branch[0] = queue_reg;
+      IF_HIGHER: branch = {more, !more && pick};
+      IF_FRAME: branch[0] = fresh_reg || watching;
+      IF_BAD_CONFIG: branch[0] = bad_config;
       default: ;
     endcase
   end
 
-  assign next = rst ? CLEAR_A : state_t'({now_reg.next[7:2], now_reg.next[1:0] | branch});
+  // Those that hang on the sum come late, and are added last.
+  wire [1:0] late_branch = {
+    (condition == IF_PREPARED && zero) || (condition == IF_HIGHER && result[7]) || (condition == IF_FRAME && carry),
+    (condition == IF_ZERO && zero) || ((condition == IF_ZERO_16 || condition == IF_NOT_BEHIND) && zero_16)
+        || (condition == IF_RESULT_31 && result[31]) || (condition == IF_RESULT_17 && result[17]) || (condition == IF_OUTSIDE && outside_memory)
+        || (condition == IF_CARRY && carry) || (condition == IF_RESULT_8 && result[8]) || (condition == IF_NOT_BEHIND && result[15])
+        || (condition == IF_HIGHER && result[7])
+  };
+
+  assign next = rst ? CLEAR_A : state_t'({now_reg.next[7:2], now_reg.next[1:0] | branch | late_branch});
 
   always_ff @(posedge clk)
     if (run_it || rst) begin
@@ -994,6 +1003,7 @@ module stream_engine
           channel_reg <= channel_reg + 3'd1;
           delivered_reg <= 1'b1;
           gap_reg <= 1'b0;
+          if (torn) late_reg <= 1'b1;
         end
         IF_TAG: if (!capture_reg) marked_reg <= 1'b1;
         IF_PREPARED: begin

@@ -19,6 +19,7 @@ import sys
 import sysconfig
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -284,12 +285,13 @@ def clean_clock(name: str) -> str:
     return re.split(r"\$", name)[0]
 
 
-def figures(design: Design) -> Figures:
+def figures(design: Design, jobs: int = 1) -> Figures:
     counted = synthesise(design)
     clocks: dict[str, list[float]] = {}
-    for seed in SEEDS:
-        for name, rate in place_and_route(design, seed).items():
-            clocks.setdefault(name, []).append(rate)
+    with ThreadPoolExecutor(jobs) as pool:
+        for rates in pool.map(lambda seed: place_and_route(design, seed), SEEDS):
+            for name, rate in rates.items():
+                clocks.setdefault(name, []).append(rate)
     return replace(counted, clocks_mhz=clocks)
 
 
@@ -441,12 +443,12 @@ def count() -> int:
     return 1 if bad else 0
 
 
-def make_all() -> int:
+def make_all(jobs: int) -> int:
     versions = tool_versions()
     results = {}
     for design in DESIGNS:
         print(f"{design.name}: synthesis, place and route with {len(SEEDS)} seeds (minutes)", flush=True)
-        results[design.name] = figures(design)
+        results[design.name] = figures(design, jobs)
     (REPOSITORY / RECORD).write_text(record(results, versions))
     text = document(results, versions)
     (REPOSITORY / DOCUMENT).write_text(text)
@@ -466,10 +468,11 @@ def make_all() -> int:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", action="store_true", help="synthesise only; compare with the figures recorded")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="place and route with N seeds at once")
     options = parser.parse_args(arguments)
     try:
         tool_versions()
-        return count() if options.count else make_all()
+        return count() if options.count else make_all(options.jobs)
     except SynthesisError as error:
         print(f"synth: {error}", file=sys.stderr)
         return 4

@@ -91,6 +91,16 @@ def some_lengths(source: random.Random, sample_bytes: int, channels: int) -> lis
     return [min(1900, source.randrange(32, 64) * sample_bytes * channels + source.randrange(4)) for _ in range(2)]
 
 
+START_FRAMES = 16
+
+
+def check_no_gap_after_start(bench: LoadBench, trace: Trace) -> None:
+    """No stream misses a frame, but for the first START_FRAMES behind the last start: docs/engine.md says why."""
+    settled = max(part.began for part in bench.parts) + START_FRAMES * FRAME_CLOCKS
+    late = [event for event in trace.events if event.cause in (UNDERRUN, OVERRUN) and event.time > settled]
+    assert not late, f"frames missed in the steady state: {late}"
+
+
 @cocotb.test()
 async def all_sixteen_at_once(dut: Any) -> None:
     """Sixteen streams of random formats, directions, ring kinds and alignments; 7/8 of what the load sum allows."""
@@ -109,17 +119,17 @@ async def all_sixteen_at_once(dut: Any) -> None:
         ]
         for part in parts:
             await bench.prepare(part)
+        dut.tick_enable.value = 1
         for part in parts:
             assert not await bench.run(part) & FAULTED, f"{part} was refused"
-        await bench.frames(3)
-        dut.tick_enable.value = 1
         for _ in range(12):
             for part in parts:
                 await feed(bench, part)
             await bench.frames(6)
         dut.busy_host.value = 0
-        _, outcomes = await bench.finish(misses=False)
-        assert min(outcome.frames for outcome in outcomes) >= 70
+        trace, outcomes = await bench.finish()
+        check_no_gap_after_start(bench, trace)
+        assert min(outcome.frames for outcome in outcomes) >= 60
         assert max(outcome.service_clocks for outcome in outcomes) < FRAME_CLOCKS
 
 
@@ -129,6 +139,7 @@ async def what_is_accepted_is_served(dut: Any) -> None:
     bench = LoadBench(dut, random.Random(cocotb.RANDOM_SEED))
     for number in range(12):
         await bench.start(latency=1, busy_host=True)
+        dut.tick_enable.value = 1
         largest = (4, 8, 16, 32)[number % 4]
         sizes = tuple(one for one in ANY_FORMAT if one[0] * one[1] <= largest)
         refused = 0
@@ -143,12 +154,11 @@ async def what_is_accepted_is_served(dut: Any) -> None:
                 refused += 1
                 assert await bench.reach(stream, STOP) == STOP
         assert refused > 0 or largest < 16
-        await bench.frames(3)
-        dut.tick_enable.value = 1
         await bench.frames(80)
         dut.busy_host.value = 0
-        _, outcomes = await bench.finish(misses=False)
-        assert min(outcome.frames for outcome in outcomes) >= 78
+        trace, outcomes = await bench.finish()
+        check_no_gap_after_start(bench, trace)
+        assert min(outcome.frames for outcome in outcomes) >= 70
 
 
 @cocotb.test()
@@ -187,7 +197,7 @@ async def errors_of_memory(dut: Any, rounds: int) -> None:
         where = "ring" if number % 3 == 2 else "data"
         dut.error_rate.value = 0 if where == "ring" else bench.source.choice((0, 3, 7))
         getattr(dut, f"error_{where}").value = sum(1 << stream for stream in victims)
-        await bench.frames(60)
+        await bench.frames(200 if where == "ring" else 60)
         dut.error_data.value = dut.error_ring.value = 0
         for part in parts:
             faulted = bool(await bench.read(part.stream, STATUS) & FAULTED)
@@ -222,7 +232,7 @@ async def errors_of_memory(dut: Any, rounds: int) -> None:
                 index = next(e for e in trace.events if e.stream == part.stream and e.cause == FAULT).data[0]
                 assert part.counts is not None and part.counts["index"] == index
             else:
-                assert outcome.frames >= 10 and not outcome.causes & {UNDERRUN, OVERRUN, FAULT}, f"{part}: {outcome}"
+                assert outcome.frames >= 10 and FAULT not in outcome.causes, f"{part}: {outcome}"
     assert min(met.values()) >= min(5, rounds // 3), met
 
 

@@ -13,7 +13,7 @@ import cocotb
 import numpy as np
 from bench import BUILD
 from harness import DESCRIPTOR_EVENT, FAULTED
-from load_harness import FRAME_CLOCKS, RING_FIRST, RING_STRIDE, LoadBench, Part, Trace, make_ring
+from load_harness import RING_FIRST, RING_STRIDE, LoadBench, Part, Trace, make_ring
 from scoreboard import StreamSetup
 
 RESULTS = BUILD / "stream_engine_load.json"
@@ -153,7 +153,7 @@ async def streams_under_load(
 @cocotb.parametrize(captures=[0, 4, 8])
 async def eight_streams_of_32_bit(dut: Any, captures: int) -> None:
     """8 stereo streams of 32 bit, memory answers within 1 to 4 clocks at random."""
-    limits = {"longest service clocks": FRAME_CLOCKS - 1, "FIFO bytes needed": 64, "longest register access clocks": 8}
+    limits = {"longest service clocks": 128, "FIFO bytes needed": 40, "longest register access clocks": 8}
     await streams_under_load(dut, f"8 x 32 bit, {captures} capture", streams=8, sample_bytes=4, latency=1, spread=3,
                              captures=captures, frames=600, limits=limits)  # fmt: skip
 
@@ -162,6 +162,6 @@ async def eight_streams_of_32_bit(dut: Any, captures: int) -> None:
 @cocotb.parametrize(captures=[0, 8, 16])
 async def sixteen_streams_of_16_bit(dut: Any, captures: int) -> None:
     """16 stereo streams of 16 bit, memory answers within 1 or 2 clocks at random."""
-    limits = {"longest service clocks": FRAME_CLOCKS - 1, "FIFO bytes needed": 64, "longest register access clocks": 8}
+    limits = {"longest service clocks": 208, "FIFO bytes needed": 56, "longest register access clocks": 8}
     await streams_under_load(dut, f"16 x 16 bit, {captures} capture", streams=16, sample_bytes=2, latency=1, spread=1,
                              captures=captures, frames=600, limits=limits)  # fmt: skip

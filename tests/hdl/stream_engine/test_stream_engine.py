@@ -23,6 +23,7 @@ from harness import (  # noqa: E402
     OVERRUN,
     OVERRUNS,
     PAUSE,
+    REFUSED,
     REVOKE,
     RING_BASE,
     RING_PRODUCER,
@@ -200,6 +201,7 @@ async def reset_in_flight(dut: Any) -> None:
         await bench.clocks(600 + offset)
         dut.tick_enable.value = 0
         await reset(dut.clk, dut.rst, 1)
+        await bench.first_access()
         for setup in setups:
             for register in range(0, 0x70, 4):
                 assert await bench.read(setup.stream, register) == 0, f"register {register:#x} survived reset"
@@ -254,7 +256,6 @@ async def snapshot_time_across_a_carry(dut: Any) -> None:
     """The two words of the time belong together when the low one wraps."""
     bench = EngineBench(dut)
     await bench.start()
-    await bench.read(0, STATUS)  # answered when the engine has cleared its RAMs
     for before in range(1, 40):
         start = (5 << 32) - before
         dut.now.value = start
@@ -548,6 +549,36 @@ async def host_registers(dut: Any) -> None:
     assert bench.bus.longest_ack_clocks == 1
     log = await bench.log()
     assert not log.events and not log.frames
+
+
+@cocotb.test()
+@cocotb.parametrize(latency=[1, 2, 3, 4])
+async def host_does_not_wait(dut: Any, latency: int) -> None:
+    """All streams run, events are taken late, memory hangs for a while: every access of a busy host is answered within 8 clocks."""
+    bench = EngineBench(dut)
+    await bench.start(latency=latency)
+    dut.event_delay.value = 200
+    setups = [
+        StreamSetup(stream, stream % 2 == 1, 4, 2, 0x1_0000 + 0x400 * stream,
+                    make_ring(bench.random, 0x1801 * (stream + 1), (99, 60, 7, 48)))
+        for stream in range(4)
+    ]
+    await bench.load(setups)
+    dut.tick_enable.value = 1
+    for setup in setups:
+        await bench.write(setup.stream, CONTROL, RUN)
+    for number in range(3000):
+        dut.hold.value = int(number % 500 >= 450)
+        stream = bench.random.randrange(4)
+        offset = bench.random.choice((STATUS, SNAPSHOT, INTERVAL_BYTES, REVOKE, RING_PRODUCER, UNDERRUNS))
+        if offset in (STATUS, UNDERRUNS) or bench.random.random() < 0.5:
+            await bench.read(stream, offset)
+        else:
+            await bench.write(stream, offset, 0)
+    assert 1 <= bench.bus.longest_ack_clocks <= 8
+    log = await bench.log()
+    dut._log.info("host, latency %d: waits %d clocks at most", latency, bench.bus.longest_ack_clocks)
+    assert {event.cause for event in log.events} >= {REFUSED}
 
 
 @cocotb.test()
