@@ -1,4 +1,4 @@
-"""The flashed firmware in the emulator: the same journeys as on `twin`, a short one of each kind; and the emulator's own tests."""
+"""The flashed firmware in the emulator: short journeys as on `twin`, and the tests of the emulator itself."""
 
 import shutil
 import subprocess
