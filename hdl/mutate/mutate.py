@@ -50,7 +50,7 @@ SUITE_LIMIT_S = 10.0  # CPU time of a suite without a mutant
 LEAST_PERCENT = 92.0
 POOL_SEED = 1
 SELECTOR_W = 16
-PROOF_LIMIT_S = 300.0
+PROOF_LIMIT_S = 60.0
 PROVED = "proved: no register and no output can differ"
 
 

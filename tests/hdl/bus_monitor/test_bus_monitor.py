@@ -266,12 +266,13 @@ async def everything_at_random(dut: Any, load: float) -> None:
             monitor, register = source.choice((0, 0, 0, 0, 1, 1, 1, 1, -1, 2)), 4 * source.randrange(8)
             asked = models[monitor] if monitor in (0, 1) else nobody
             value = None
-            if source.random() < 0.2:
+            if source.random() < 0.4:
                 value = source.getrandbits(32)
+                register = source.choice((registers.MONITOR_LOW, registers.MONITOR_HIGH, register))
                 if source.random() < 0.5:
                     register = registers.MONITOR_CONTROL
                     value = value & ~7 | source.choice((0, 1, 3, 5, 5, 7, 7))
-                elif source.random() < 0.5:
+                elif source.random() < 0.3:
                     value = source.choice((0, 4, 0x8000, 0x10000, 0x1FFFC, 0x20000, 0x2AAA8))
             host, clocks = (monitor, register, value), 0
             dut.bus_stb.value = 1

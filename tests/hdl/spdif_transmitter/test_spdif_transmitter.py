@@ -169,6 +169,9 @@ async def samples_and_blocks(dut: Any) -> None:
     """Two blocks: each frame is the one of its tick, bit for bit, at once; 192 frames a block; status right."""
     bench = Bench(dut)
     await bench.start()
+    assert await bench.bus.read(registers.SPDIF_MARKS) == 2 << 8
+    assert await bench.bus.read(registers.SPDIF_STATUS) == 0
+    await bench.bus.write(registers.SPDIF_MARKS, 0x7F | 1 << 7 | 15 << 8)
     await bench.bus.write(registers.SPDIF_GATES, ENABLE)
     await bench.frames(400)
     blocks = bench.decode()
@@ -182,8 +185,8 @@ async def samples_and_blocks(dut: Any) -> None:
     for tick, (left, _) in zip(bench.tick_clocks, frames[first:], strict=False):
         assert 0 < left.start - tick <= 4, "the frame begins at its tick"
     for channel in (0, 1):
-        assert status_of(blocks[0], channel) == expected_status(channel, False, 0, 0, 2)
-        assert status_of(blocks[1], channel) == expected_status(channel, False, 0, 0, 2)
+        assert status_of(blocks[0], channel) == expected_status(channel, False, 0x7F, 1, 15)
+        assert status_of(blocks[1], channel) == expected_status(channel, False, 0x7F, 1, 15)
 
 
 @cocotb.test()
@@ -326,6 +329,7 @@ async def reset_in_flight(dut: Any) -> None:
     assert not bench.edges
     assert await bench.bus.read(registers.SPDIF_GATES) == 0
     assert await bench.bus.read(registers.SPDIF_MARKS) == 2 << 8
+    assert await bench.bus.read(registers.SPDIF_STATUS) == 0
     for offset in range(12, 0x100, 4):
         await bench.bus.write(registers.SPDIF_BASE + offset, 0xFFFF_FFFF)
         assert await bench.bus.read(registers.SPDIF_BASE + offset) == 0
