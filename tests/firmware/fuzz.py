@@ -2,9 +2,9 @@
 
     python tests/firmware/fuzz.py [SECONDS]
 
-Starts from the inputs in corpus/ and keeps what it finds in build/fuzz/. Exit status 1 if an input makes the firmware fail; the
-input is then named. With --merge it adds to corpus/ what reaches code that the inputs there do not. Needs clang with its
-runtime; on Debian: apt install clang-14 libclang-rt-14-dev.
+Starts from the inputs in corpus/ and keeps what it finds in build/fuzz/. Exit status 1 if an input makes the firmware
+fail; the input is then named. With --merge it adds to corpus/ what reaches code that the inputs there do not. Needs
+clang with its runtime; on Debian: apt install clang-14 libclang-rt-14-dev.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ INPUT_BYTES = 1024
 
 sys.path.insert(0, str(ROOT / "firmware"))
 
-import sources
+import sources  # noqa: E402
 
 
 def find_clang() -> str | None:
@@ -42,7 +42,8 @@ def build(clang: str) -> Path:
         includes += ["-isystem", str(path)]
     files = [*native.files, *native.third_party_files, HERE / "rig.c", HERE / "fuzz_bridge.c"]
     subprocess.run(
-        [clang, "-std=c11", "-O1", "-g", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all", "-DRIG_FUZZING",
+        [clang, "-std=c11", "-O1", "-g", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all",
+         "-DRIG_FUZZING",
          *includes, *(f"-D{define}" for define in native.defines), *map(str, files), "-o", str(program)],
         check=True,
     )  # fmt: skip

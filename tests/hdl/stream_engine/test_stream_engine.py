@@ -276,7 +276,8 @@ async def carries_into_high_words(dut: Any) -> None:
     await bench.clocks(300)
     frames_start, bytes_start = 0xFFFF_FFFC, 0xFFFF_FFE0
     fetched_before = {}
-    for setup in setups:  # words of the context, see stream_engine.sv: FRAMES_LO 36, BYTES_LO 38, DESCRIPTORS 40, SNAP_COUNT 4
+    # Words of the context, see stream_engine.sv: FRAMES_LO 36, BYTES_LO 38, DESCRIPTORS 40, SNAP_COUNT 4.
+    for setup in setups:
         contexts = dut.engine.contexts.words
         assert int(contexts[64 * setup.stream + 36].value) == 0
         fetched = int(contexts[64 * setup.stream + 38].value)
@@ -554,7 +555,7 @@ async def host_registers(dut: Any) -> None:
 @cocotb.test()
 @cocotb.parametrize(latency=[1, 2, 3, 4])
 async def host_does_not_wait(dut: Any, latency: int) -> None:
-    """All streams run, events are taken late, memory hangs for a while: every access of a busy host is answered within 8 clocks."""
+    """All streams run, events are taken late, memory hangs for a while: no access of a busy host waits for long."""
     bench = EngineBench(dut)
     await bench.start(latency=latency)
     dut.event_delay.value = 200
