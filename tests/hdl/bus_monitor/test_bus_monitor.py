@@ -212,8 +212,8 @@ async def everything_at_random(dut: Any, load: float) -> None:
     pauses = [0]
     clocks = pause = at_start = reads = 0
     valid, write, byte_address, now, ready = False, False, 0, 0, False
-    for step in range(12_000):
-        if step in (4000, 8000):
+    for step in range(24_000):
+        if step in (4000, 8000, 16_000):
             dut.bus_stb.value, dut.access_valid.value = 0, 0
             await reset(dut.clk, dut.rst)
             models = [Model(), Model()]

@@ -104,7 +104,9 @@ class Bench:
             self.drive()
 
     async def status(self) -> int:
-        return await self.bus.read(registers.I2C_STATUS)
+        value = await self.bus.read(registers.I2C_STATUS)
+        assert not value >> 16 and not value & 1 << 13, f"reserved bits: {value:#x}"
+        return value
 
     async def wait(self, limit_clocks: int = 10_000) -> int:
         """Status once the command is over."""
@@ -222,6 +224,19 @@ async def clocks_between(dut: Any, first: Any, second: Any) -> int:
     begun = get_sim_time("step")
     await RisingEdge(second)
     return round((get_sim_time("step") - begun) / CLOCK_PS)
+
+
+@cocotb.test()
+async def reset_beats_an_access(dut: Any) -> None:
+    bench = Bench(dut)
+    await bench.start()
+    dut.rst.value = 1
+    dut.bus_stb.value = 1
+    for clock in range(4):
+        await RisingEdge(dut.clk)
+        assert clock == 0 or dut.bus_ack.value == 0
+    dut.bus_stb.value = 0
+    dut.rst.value = 0
 
 
 @cocotb.test()

@@ -1,6 +1,6 @@
 """The tests of stream_engine that hdl/mutate runs: at its ports, with 8 streams of up to 8 channels."""
 
-# Left out: tests that reach inside the module, and those that want 4 streams or 2 channels, or pass with 4 streams only.
+# Left out: tests that reach inside the module, and those that want 4 streams or 2 channels, or pass with 4 only.
 # ruff: noqa: F401
 from features import (
     all_removed,
