@@ -21,6 +21,7 @@ from features import (
 from ports import (
     bad_settings_of_all_streams,
     budget_to_the_clock,
+    frame_ticks_in_snapshots,
     revocation_in_all_streams,
     settings_of_all_streams,
 )

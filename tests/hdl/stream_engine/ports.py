@@ -166,3 +166,15 @@ async def bad_settings_of_all_streams(dut: Any) -> None:
     assert [(event.stream, event.cause, event.data[1]) for event in log.events] == [
         (stream, FAULT, BAD_CONFIG) for stream in range(STREAMS)
     ]
+
+
+@cocotb.test()
+async def frame_ticks_in_snapshots(dut: Any) -> None:
+    """All 32 bits of the converter's count."""
+    bench = EngineBench(dut)
+    await bench.start()
+    for value in (0xFFFF_FFFF, 0, 0xA5A5_A5A5, 0x5A5A_5A5A, bench.random.getrandbits(32)):
+        dut.ticks.value = value
+        for stream in (0, STREAMS - 1):
+            words = await bench.snapshot(stream)
+            assert words["frame_ticks"] == value and words["state"] == STOP
