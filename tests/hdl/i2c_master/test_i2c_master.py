@@ -249,6 +249,7 @@ async def steps_of_start_and_stop(dut: Any) -> None:
         await bench.speed(fast)
         hold = cocotb.start_soon(clocks_between(dut, dut.sda_low, dut.scl_low))
         await bench.command(START | WRITE | 0x50 << 1)
+        assert await bench.bus.read(registers.I2C_CONTROL) == int(fast), "with the clock line low, too"
 
         async def set_up() -> int:
             await RisingEdge(dut.sda_low)
