@@ -24,10 +24,10 @@ std::vector<int32_t> Codec::tap_take(uint64_t& tick, uint64_t& dropped_frames) {
   return std::exchange(tap_, {});
 }
 
-void Codec::word_clock_edge(bool lrck) {
-  if (!lrck) {  // a frame begins with its left word; the word clock fell with the bit clock
+void Codec::word_clock_edge(bool lrck, uint64_t tick) {
+  if (!lrck) {  // a frame begins with its left word; the word clock fell with the bit clock, unless the clocks stood still
     synchronised_ = true;
-    frame_tick_ = fall_tick_;
+    frame_tick_ = tick - fall_tick_ <= LONGEST_HALF_BIT ? fall_tick_ : tick;
     adc_ = next_adc_frame();
   }
   const bool right = lrck != (adc_fault_ == LineFault::swap);

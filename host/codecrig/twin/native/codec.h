@@ -61,7 +61,7 @@ class Codec {
       if (dac_fault_ != LineFault::none) dac_data = dac_fault_ == LineFault::stuck1;
       if (lrck != last_lrck_) {
         last_lrck_ = lrck;
-        word_clock_edge(lrck);
+        word_clock_edge(lrck, tick);
         bit_ = 0;
       } else if (bit_ < 24) {
         shift_in_ = (shift_in_ << 1) | static_cast<uint32_t>(dac_data);
@@ -77,13 +77,15 @@ class Codec {
   }
 
  private:
-  void word_clock_edge(bool lrck);
+  void word_clock_edge(bool lrck, uint64_t tick);
   void word_complete(bool lrck);
   bool faulty_adc_level();
   StereoSample next_adc_frame();
   int32_t analog(int32_t sample);
   uint64_t random();
 
+  // Half a bit clock at the lowest rate, in ticks: 1536 of them a frame of 64 bits.
+  static constexpr uint64_t LONGEST_HALF_BIT = 12;
   static constexpr size_t TAP_LIMIT = 16u << 20;  // samples (64 MiB); later frames are counted as dropped
 
   CodecSettings settings_;
