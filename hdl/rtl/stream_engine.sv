@@ -1,5 +1,29 @@
 `default_nettype none
 
+// Stream engine: moves frames between the converters and audio memory, byte-exact, for several streams in turn.
+//
+// Each stream is a ring of descriptors in audio memory and a FIFO of 64 bytes. One sequencer serves them all by visits: it loads the
+// stream's fields from its context in block RAM, works with one adder, and writes back. Between two visits every context is whole.
+// There are three kinds. Behind a frame tick each running stream has a TICK visit for one frame (render: FIFO to converter; capture:
+// the reverse). ASK visits answer what the host asks for: CONTROL, SNAPSHOT, REVOKE. Otherwise FILL visits move bytes between memory
+// and FIFO, at most 35 each, in turn, until a whole round found nothing to do. A tick ends a FILL visit behind the access under way.
+//
+// The sequencer is a program in block RAM. A row reads one word of the context, which the next row finds in context_rdata, and writes
+// one: context_rdata plus an operand. It names the row that follows; up to two bits of a condition are or-ed into the low bits of that,
+// so rows to choose from lie side by side, and a row that several choices lead to has copies (_2, _3 ...), which are alike. A row that
+// writes nothing has an act in its place. ZERO is a word that is always 0: read it, and the next row writes the bare operand.
+//
+// An access of the host takes the RAM's read or write port for one clock, at any time; a row that needs that port then, or what it read,
+// waits for a clock. Only while event_ring reads an event's words, and behind reset while the RAM is cleared, the host waits.
+//
+// The FIFO holds the bytes of the stream in its own format: byte k of the stream lies at position k modulo 64. It is two halves of two
+// bytes with addresses of their own. One access moves as many bytes of a memory word as belong to the descriptor, and at an odd position
+// of the FIFO no more than three: so a ring at odd distance from the FIFO takes two accesses a word. Pointers count modulo 128: their
+// difference is the level.
+//
+// Limits: a tick that comes before the pass of the one before has ended is a missed frame for all streams; 15 in a row are counted.
+// START_TIME and PACKET_TIME are a few clocks behind the frame. A program in block RAM must not start before the FPGA's block RAM is
+// valid: hold rst until then.
 module stream_engine
   import codecrig_pkg::*;
 #(
@@ -13,8 +37,8 @@ module stream_engine
     input wire logic clk,
     input wire logic rst,
 
-    // Register slave: STREAM[] without EVENT_CAUSE and EVENT_ENABLE. Ack 1 to 12 cycles behind stb; rdata is valid with ack.
-    // For 48 x STREAMS clocks behind reset no access is acknowledged.
+    // Register slave: STREAM[] without EVENT_CAUSE and EVENT_ENABLE. Ack 1 to 8 cycles behind stb; rdata is valid with ack.
+    // For 50 x STREAMS clocks behind reset no access is acknowledged.
     input  wire logic        bus_stb,
     input  wire logic        bus_we,
     input  wire logic [15:2] bus_adr,
@@ -51,7 +75,7 @@ module stream_engine
     output logic             adc_take,
 
     // Events, to event_ring: ev_stamp marks the cycle of the cause; ev_valid stays until ev_ready; ev_data answers ev_word one
-    // cycle later.
+    // cycle later. ev_word is not 0 while the event waits; from its first 0 on the four words are read, and the host waits.
     output logic             ev_stamp,
     output logic             ev_valid,
     output logic      [ 7:0] ev_cause,
@@ -66,19 +90,20 @@ module stream_engine
   localparam LEFT_W = $clog2(STREAMS + 1);
 
   // Words of a context: up to 31 as in the register map, where the host's EVENT words, which are not here, leave two places free;
-  // then the engine's own. A snapshot copies word 32 + k to word 16 + k. STOP clears words 36 to 47. UNUSED and ZERO are 0 for ever.
+  // then the engine's own. STOP clears words 36 to 47. ZERO is 0 for ever. LOAD_SUM, minus the clocks of all streams that run, is one
+  // word for all streams.
   localparam logic [5:0] CONTROL = 0, CONFIG = 1, RING_BASE = 2, RING_SIZE = 3, SNAP_COUNT = 4, SETTINGS = 5, STATUS = 6, RING_PRODUCER = 7,
       UNDERRUNS = 8, OVERRUNS = 9, INTERVAL_BYTES = 10, INTERVAL_LEFT = 11, REVOKE_RANGE = 12, REVOKE_STATUS = 13, REVOKE_LEFT = 14,
       HIGH_WATER = 15, SNAPSHOT = 16, SNAP_STATE = 17, SNAP_TIME_LO = 18, SNAP_TIME_HI = 19, SNAP_FRAMES_LO = 20, SNAP_FRAMES_HI = 21, SNAP_BYTES_LO = 22, SNAP_BYTES_HI = 23, SNAP_DESCRIPTORS = 24, SNAP_FIFO_BYTES = 25, SNAP_INDEX = 26, SNAP_TICKS = 27, START_TIME = 28,
       PACKET_TIME = 30, FIELDS = 32, LOAD_SUM = 33, BASE = 34, SIZE = 35, FRAMES_LO = 36, FRAMES_HI = 37, BYTES_LO = 38, BYTES_HI = 39,
       DESCRIPTORS = 40, INDEX = 42, SLOT = 43, ADDRESS = 44, END = 45, TAG = 46, FLAGS = 47, PACKET = 41;
-  // Words that all streams share.
   localparam logic [5:0] ZERO = 63, LOAD_TRIED = FLAGS;
   localparam logic [5:0] FIRST_WIPED = FRAMES_LO, LAST_CLEARED = FLAGS;
 
-  // In the order of an access to memory: flags first, so that a removed descriptor costs one access.
+  // Words of a descriptor are read flags first, so that a removed one costs one access.
   localparam logic [1:0] WORD_FLAGS = 3;
 
+  // Places of the rows. Where a condition chooses, the places differ in the low bits only.
   typedef enum logic [7:0] {
     CLEAR_A = 0,
     ASK_SETTINGS = 1,
@@ -305,6 +330,7 @@ module stream_engine
     REVOKE_REFUSE_C = 222,
     REVOKE_REFUSE_D = 223
   } state_t;
+  // Conditions. The last eight are of rows that need neither port of the RAM, so that they never wait for the host.
   typedef enum logic [5:0] {
     IF_NEVER = 0,
     IF_WORD_LAST = 1,
@@ -364,6 +390,7 @@ module stream_engine
     IF_MOVE = 59,
     IF_EVENT = 60
   } condition_t;
+  // Operands.
   typedef enum logic [4:0] {
     ADD_NONE = 0,
     ADD_ONE = 1,
@@ -387,6 +414,7 @@ module stream_engine
     ADD_STATUS = 19,
     ADD_TICKS = 20
   } operand_t;
+  // Acts, in the place of a word to write.
   typedef enum logic [5:0] {
     DO_NOTHING = 48,
     DO_CHANGE = 49,
@@ -711,7 +739,10 @@ module stream_engine
 
   logic [5:0] frame_bytes;
   wire [6:0] level = write_reg - read_reg;  // bytes in the FIFO
-  // Clocks of a frame that a stream needs.
+  // Clocks of a frame that a stream is counted with: 4 for each byte of a frame, at least 12. Not a bound of the worst case, but what
+  // 8 streams of 32 bit stereo or 16 of 16 bit stereo need just fit into 256. tests/hdl/stream_engine/load.py and abuse.py measure it
+  // beside a host at full SPI rate: those two kinds with memory that answers in 1 to 4 and 1 to 2 clocks; any formats in aligned rings
+  // that fill the sum, and in rings at odd addresses that fill 7/8 of it, with memory that answers in 1.
   wire [7:0] stream_clocks = {frame_bytes[5:2], frame_bytes[1:0] | {2{frame_bytes[5:2] == 4'd0}}, 2'b00};
   wire [31:0] fields = {
     read_reg, write_reg, interval_on_reg, marked_reg, fresh_reg, ended_reg, queue_reg, gap_reg, delivered_reg, started_reg, channels_reg[2:1],
