@@ -6,6 +6,7 @@ import errno
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable
 
 from byte_board import ByteBoard
@@ -155,6 +156,18 @@ class UsbipServer:
         numbers = (1, 2, 2, 0x1209, 1, 0x0100, 0xEF, 2, 1, self.device.configuration, 1, 2)
         return struct.pack(">256s32sIIIHHHBBBBBB", b"/pretended", name, *numbers)
 
+    def _let_go(self) -> None:
+        """A client that has left is gone before the next one asks, however late its thread gets to run."""
+        while (client := self.imported) is not None:
+            try:
+                if client.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
+                    return
+            except BlockingIOError:
+                return
+            except OSError:
+                pass
+            time.sleep(0.001)
+
     def _serve(self, connection: socket.socket) -> None:
         stream = connection.makefile("rb")
         try:
@@ -167,6 +180,7 @@ class UsbipServer:
                 connection.close()
             elif code == 0x8003:
                 bus_id = stream.read(32).rstrip(b"\0").decode()
+                self._let_go()
                 status = 4 if bus_id != self.device.bus_id else 2 if self.imported else 0
                 connection.sendall(struct.pack(">HHI", 0x0111, 3, status))
                 if status:
