@@ -137,54 +137,54 @@ module stream_engine
     FRAME = 29,
     LOAD_4 = 30,
     LOAD_5 = 31,
-    IDLE_4 = 32,
-    LOAD_6 = 33,
-    PREPARE_B = 34,
-    PREPARE_B_2 = 35,
-    MOVE_A = 36,
-    MOVE_A_2 = 37,
-    FETCH_A = 38,
-    QUEUE_A = 39,
-    FETCH = 40,
-    STORE = 41,
-    HALT_BUS = 42,
-    HALT_BUS_2 = 43,
-    FETCH_2 = 44,
-    LENGTH_A = 45,
-    TAG_A = 46,
-    FLAGS_A = 47,
-    NEW_MARK = 48,
-    BACK = 49,
-    PACKET_WAIT = 50,
-    PACKET_WAIT_2 = 51,
-    MOVE_B = 52,
-    MOVE_A_3 = 53,
-    BYTES = 54,
-    BYTES_2 = 55,
-    SAVE = 56,
-    INTERVAL_A = 57,
-    ENDING_A = 58,
-    INTERVAL_A_2 = 59,
-    IDLE_5 = 60,
-    LOAD_7 = 61,
-    TAIL_3 = 62,
-    HIGH_A = 63,
-    IDLE_6 = 64,
-    LOAD_8 = 65,
-    TAIL_4 = 66,
-    HIGH_B = 67,
-    TAIL_C = 68,
-    POST = 69,
-    NOTE = 70,
-    NOTE_2 = 71,
-    IDLE_7 = 72,
-    COUNT_A = 73,
-    CARRY_FRAMES_A = 74,
-    CARRY_BYTES_A = 75,
+    SAVE = 32,
+    FRAME_MORE = 33,
+    FRAME_CARRY_A = 34,
+    FRAME_CARRY_A_2 = 35,
+    IDLE_4 = 36,
+    LOAD_6 = 37,
+    PREPARE_B = 38,
+    PREPARE_B_2 = 39,
+    MOVE_A = 40,
+    MOVE_A_2 = 41,
+    FETCH_A = 42,
+    QUEUE_A = 43,
+    FETCH = 44,
+    STORE = 45,
+    HALT_BUS = 46,
+    HALT_BUS_2 = 47,
+    FETCH_2 = 48,
+    LENGTH_A = 49,
+    TAG_A = 50,
+    FLAGS_A = 51,
+    NEW_MARK = 52,
+    BACK = 53,
+    PACKET_WAIT = 54,
+    PACKET_WAIT_2 = 55,
+    MOVE_B = 56,
+    MOVE_A_3 = 57,
+    BYTES = 58,
+    BYTES_2 = 59,
+    SAVE_2 = 60,
+    INTERVAL_A = 61,
+    ENDING_A = 62,
+    INTERVAL_A_2 = 63,
+    IDLE_5 = 64,
+    LOAD_7 = 65,
+    TAIL_3 = 66,
+    HIGH_A = 67,
+    IDLE_6 = 68,
+    LOAD_8 = 69,
+    TAIL_4 = 70,
+    HIGH_B = 71,
+    TAIL_C = 72,
+    POST = 73,
+    NOTE = 74,
+    NOTE_2 = 75,
     SNAP_LO = 76,
     SNAP_WAIT = 77,
-    IDLE_8 = 78,
-    IDLE_9 = 79,
+    IDLE_7 = 78,
+    IDLE_8 = 79,
     CLEAR_B = 80,
     CLEAR_C = 81,
     CLEAR_A_2 = 82,
@@ -195,7 +195,7 @@ module stream_engine
     UNSET_C = 87,
     ASK_REVOKE = 88,
     SNAP_WAIT_2 = 89,
-    IDLE_10 = 90,
+    IDLE_9 = 90,
     REVOKE_A = 91,
     WIPE_A = 92,
     STOP_B = 93,
@@ -203,17 +203,17 @@ module stream_engine
     CHANGE_2 = 95,
     START_D = 96,
     HALT_CONFIG = 97,
-    START_J = 98,
+    START_I = 98,
     HALT_LOAD = 99,
-    START_P = 100,
-    START_Q = 101,
-    SAVE_2 = 102,
-    FRAME_MORE = 103,
+    START_O = 100,
+    START_P = 101,
+    FRAME_DONE = 102,
+    FRAME_MORE_2 = 103,
     MARK_B = 104,
     START_WAIT = 105,
     START_LO = 106,
     START_WAIT_2 = 107,
-    FRAME_DONE = 108,
+    FRAME_DONE_2 = 108,
     MARK_B_2 = 109,
     SAVE_3 = 110,
     PACKET_WAIT_3 = 111,
@@ -222,15 +222,15 @@ module stream_engine
     SAVE_4 = 114,
     BACK_2 = 115,
     MISS_B = 116,
-    IDLE_11 = 117,
+    IDLE_10 = 117,
     UNDER_A = 118,
     OVER_A = 119,
     MISS_C = 120,
-    IDLE_12 = 121,
+    IDLE_11 = 121,
     USE_UP_B = 122,
-    IDLE_13 = 123,
-    QUEUE_E = 124,
-    IDLE_14 = 125,
+    IDLE_12 = 123,
+    QUEUE_D = 124,
+    IDLE_13 = 125,
     FETCH_A_2 = 126,
     HALT_AHEAD = 127,
     FETCH_3 = 128,
@@ -241,101 +241,94 @@ module stream_engine
     HALT_LENGTH = 133,
     BYTES_3 = 134,
     MOVE_B_2 = 135,
-    INTERVAL_B = 136,
-    INTERVAL_C = 137,
-    SAVE_5 = 138,
-    ENDING_A_2 = 139,
-    INTERVAL_E = 140,
-    INTERVAL_OFF = 141,
-    ENDING_B = 142,
-    HALT_BUS_3 = 143,
-    TAIL_C_2 = 144,
-    POST_2 = 145,
-    POST_3 = 146,
-    TAIL_C_3 = 147,
-    IDLE_15 = 148,
-    COUNT_A_2 = 149,
-    COUNT_B = 150,
-    IDLE_16 = 151,
-    IDLE_17 = 152,
-    COUNT_F = 153,
-    SNAP_FIFO = 154,
-    IDLE_18 = 155,
-    SNAP_K = 156,
-    SNAP_J = 157,
-    REVOKE_REFUSE_A = 158,
-    REVOKE_B = 159,
-    REVOKE_D = 160,
-    REVOKE_REFUSE_A_2 = 161,
-    REVOKE_REFUSE_A_3 = 162,
-    REVOKE_F = 163,
-    REVOKE_UNUSED_A = 164,
-    REVOKE_H = 165,
-    REVOKE_I = 166,
-    REVOKE_UNUSED_A_2 = 167,
-    REVOKE_K = 168,
-    REVOKE_UNUSED_A_3 = 169,
-    START_E = 170,
-    START_F = 171,
-    START_G = 172,
-    START_H = 173,
-    START_I = 174,
-    START_K = 175,
-    START_L = 176,
-    START_M = 177,
-    START_N = 178,
-    START_O = 179,
-    START_HI = 180,
-    PACKET_HI = 181,
-    UNDER_B = 182,
-    OVER_B = 183,
-    PREPARE_C = 184,
-    QUEUE_B = 185,
-    QUEUE_C = 186,
-    QUEUE_D = 187,
-    LENGTH_C = 188,
-    MOVED = 189,
-    INTERVAL_T = 190,
-    INTERVAL_D = 191,
-    NOTE_LENGTH = 192,
-    NOTE_OUTSIDE = 193,
-    NOTE_CONFIG = 194,
-    NOTE_LOAD = 195,
-    NOTE_AHEAD = 196,
-    NOTE_BUS = 197,
-    HALT = 198,
-    REFUSE = 199,
-    REFUSE_SETTINGS = 200,
-    TAIL_B = 201,
-    CARRY_FRAMES_B = 202,
-    CARRY_BYTES_B = 203,
-    TAIL_D = 204,
-    COUNT_C = 205,
-    COUNT_D = 206,
-    COUNT_E = 207,
-    COUNT_G = 208,
-    SNAP_HI = 209,
-    SNAP_TICK = 210,
-    SNAP_A = 211,
-    SNAP_B = 212,
-    SNAP_C = 213,
-    SNAP_D = 214,
-    SNAP_E = 215,
-    SNAP_F = 216,
-    SNAP_G = 217,
-    SNAP_H = 218,
-    SNAP_I = 219,
-    SNAP_L = 220,
-    REVOKE_C = 221,
-    REVOKE_E = 222,
-    REVOKE_G = 223,
-    REVOKE_J = 224,
-    REVOKE_L = 225,
-    REVOKE_UNUSED_B = 226,
-    REVOKE_UNUSED_C = 227,
-    REVOKE_REFUSE_B = 228,
-    REVOKE_REFUSE_C = 229,
-    REVOKE_REFUSE_D = 230
+    MOVED = 136,
+    BYTES_CARRY_A = 137,
+    INTERVAL_C = 138,
+    INTERVAL_B = 139,
+    SAVE_5 = 140,
+    ENDING_A_2 = 141,
+    INTERVAL_E = 142,
+    INTERVAL_OFF = 143,
+    ENDING_B = 144,
+    HALT_BUS_3 = 145,
+    TAIL_C_2 = 146,
+    POST_2 = 147,
+    POST_3 = 148,
+    TAIL_C_3 = 149,
+    IDLE_14 = 150,
+    COUNT_A = 151,
+    COUNT_B = 152,
+    IDLE_15 = 153,
+    IDLE_16 = 154,
+    COUNT_E = 155,
+    SNAP_FIFO = 156,
+    IDLE_17 = 157,
+    SNAP_J = 158,
+    SNAP_I = 159,
+    REVOKE_REFUSE_A = 160,
+    REVOKE_B = 161,
+    REVOKE_C = 162,
+    REVOKE_REFUSE_A_2 = 163,
+    REVOKE_REFUSE_A_3 = 164,
+    REVOKE_E = 165,
+    REVOKE_UNUSED_A = 166,
+    REVOKE_G = 167,
+    REVOKE_H = 168,
+    REVOKE_UNUSED_A_2 = 169,
+    REVOKE_J = 170,
+    REVOKE_UNUSED_A_3 = 171,
+    START_E = 172,
+    START_F = 173,
+    START_G = 174,
+    START_H = 175,
+    START_J = 176,
+    START_K = 177,
+    START_L = 178,
+    START_M = 179,
+    START_N = 180,
+    FRAME_CARRY_B = 181,
+    START_HI = 182,
+    PACKET_HI = 183,
+    UNDER_B = 184,
+    OVER_B = 185,
+    QUEUE_B = 186,
+    QUEUE_C = 187,
+    BYTES_CARRY_B = 188,
+    INTERVAL_D = 189,
+    NOTE_LENGTH = 190,
+    NOTE_OUTSIDE = 191,
+    NOTE_CONFIG = 192,
+    NOTE_LOAD = 193,
+    NOTE_AHEAD = 194,
+    NOTE_BUS = 195,
+    HALT = 196,
+    REFUSE = 197,
+    REFUSE_SETTINGS = 198,
+    TAIL_B = 199,
+    COUNT_C = 200,
+    COUNT_D = 201,
+    COUNT_F = 202,
+    SNAP_HI = 203,
+    SNAP_TICK = 204,
+    SNAP_A = 205,
+    SNAP_B = 206,
+    SNAP_C = 207,
+    SNAP_D = 208,
+    SNAP_E = 209,
+    SNAP_F = 210,
+    SNAP_G = 211,
+    SNAP_H = 212,
+    SNAP_K = 213,
+    REVOKE_D = 214,
+    REVOKE_F = 215,
+    REVOKE_I = 216,
+    REVOKE_K = 217,
+    REVOKE_L = 218,
+    REVOKE_UNUSED_B = 219,
+    REVOKE_UNUSED_C = 220,
+    REVOKE_REFUSE_B = 221,
+    REVOKE_REFUSE_C = 222,
+    REVOKE_REFUSE_D = 223
   } state_t;
   // Conditions. The last eight are of rows that need neither port of the RAM, so that they never wait for the host.
   typedef enum logic [5:0] {
@@ -348,45 +341,42 @@ module stream_engine
     IF_STARTED = 6,
     IF_CONTROL = 7,
     IF_BAD_CONFIG = 8,
-    IF_LESS = 9,
+    IF_RESULT_31 = 9,
     IF_SHORT = 10,
     IF_CONVERT = 11,
     IF_FRAME = 12,
-    IF_FRESH = 13,
-    IF_LATE = 14,
-    IF_WATCHING = 15,
-    IF_PASSED = 16,
-    IF_FILLING = 17,
-    IF_NOT_MISSED = 18,
-    IF_CAPTURE = 19,
-    IF_GAP = 20,
-    IF_SILENT = 21,
-    IF_REST = 22,
+    IF_FRAME_MORE = 13,
+    IF_FRESH = 14,
+    IF_LATE = 15,
+    IF_WATCHING = 16,
+    IF_PASSED = 17,
+    IF_FILLING = 18,
+    IF_NOT_MISSED = 19,
+    IF_CAPTURE = 20,
+    IF_GAP = 21,
+    IF_SILENT = 22,
     IF_PREPARED = 23,
-    IF_COUNT = 24,
-    IF_EQUAL = 25,
-    IF_BEYOND = 26,
-    IF_WORD = 27,
-    IF_REMOVED = 28,
-    IF_NO_LENGTH = 29,
-    IF_OUTSIDE = 30,
-    IF_TAG = 31,
-    IF_BYTES = 32,
-    IF_MOVED = 33,
-    IF_FINISHED = 34,
-    IF_ERROR = 35,
-    IF_TAIL = 36,
-    IF_POSTING = 37,
-    IF_TAIL_C = 38,
-    IF_DONE = 39,
-    IF_ENDED = 40,
-    IF_SNAP_WAIT = 41,
-    IF_TICKED = 42,
-    IF_WRAPPED = 43,
-    IF_QUEUE = 44,
-    IF_NEGATIVE = 45,
-    IF_NOT_BEHIND = 46,
-    IF_NO_REST = 47,
+    IF_ZERO_16 = 24,
+    IF_RESULT_17 = 25,
+    IF_WORD = 26,
+    IF_REMOVED = 27,
+    IF_NO_LENGTH = 28,
+    IF_OUTSIDE = 29,
+    IF_TAG = 30,
+    IF_CARRY = 31,
+    IF_MOVED = 32,
+    IF_FINISHED = 33,
+    IF_ERROR = 34,
+    IF_TAIL = 35,
+    IF_POSTING = 36,
+    IF_DONE = 37,
+    IF_ENDED = 38,
+    IF_SNAP_WAIT = 39,
+    IF_TICKED = 40,
+    IF_RESULT_8 = 41,
+    IF_QUEUE = 42,
+    IF_NOT_BEHIND = 43,
+    IF_ZERO = 44,
     IF_FILLABLE = 48,
     IF_RUNNING = 49,
     IF_ROOM = 50,
@@ -412,16 +402,17 @@ module stream_engine
     ADD_MEMORY = 7,
     ADD_MINUS_CLOCKS = 8,
     ADD_MINUS_HIGH = 9,
-    ADD_MINUS_LOW = 10,
-    ADD_MINUS_MOVED = 11,
-    ADD_MINUS_OVER = 12,
-    ADD_MOVED = 13,
-    ADD_NOT_MOVED = 14,
-    ADD_NOW_HI = 15,
-    ADD_NOW_LO = 16,
-    ADD_SIXTEEN = 17,
-    ADD_STATUS = 18,
-    ADD_TICKS = 19
+    ADD_MINUS_LEVEL = 10,
+    ADD_MINUS_LOW = 11,
+    ADD_MINUS_MOVED = 12,
+    ADD_MINUS_OVER = 13,
+    ADD_MOVED = 14,
+    ADD_NOT_MOVED = 15,
+    ADD_NOW_HI = 16,
+    ADD_NOW_LO = 17,
+    ADD_SIXTEEN = 18,
+    ADD_STATUS = 19,
+    ADD_TICKS = 20
   } operand_t;
   // Acts, in the place of a word to write.
   typedef enum logic [5:0] {
@@ -460,7 +451,7 @@ module stream_engine
       CLEAR_B: program_of = row(CLEAR_B, IF_WORD_LAST, ZERO, 6'd0, ADD_NONE, 1'b0);
       CLEAR_C: program_of = row(CLEAR_A_2, IF_STREAM_LAST, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
       CLEAR_D: program_of = row(IDLE, IF_NEVER, ZERO, LOAD_SUM, ADD_NONE, 1'b0);
-      IDLE, IDLE_2, IDLE_3, IDLE_4, IDLE_5, IDLE_6, IDLE_7, IDLE_8, IDLE_9, IDLE_10, IDLE_11, IDLE_12, IDLE_13, IDLE_14, IDLE_15, IDLE_16, IDLE_17, IDLE_18: program_of = row(IDLE, IF_PICK, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
+      IDLE, IDLE_2, IDLE_3, IDLE_4, IDLE_5, IDLE_6, IDLE_7, IDLE_8, IDLE_9, IDLE_10, IDLE_11, IDLE_12, IDLE_13, IDLE_14, IDLE_15, IDLE_16, IDLE_17: program_of = row(IDLE, IF_PICK, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
       LOAD, LOAD_2, LOAD_3, LOAD_4, LOAD_5, LOAD_6, LOAD_7, LOAD_8: program_of = row(DECODE_FILL, IF_VISIT, FIELDS, DO_NOTHING, ADD_NONE, 1'b0);
       DECODE_FILL: program_of = row(IDLE_2, IF_FILLABLE, ADDRESS, DO_DECODE, ADD_NONE, 1'b0);
       DECODE_TICK: program_of = row(IDLE_3, IF_RUNNING, ZERO, DO_DECODE, ADD_NONE, 1'b0);
@@ -472,7 +463,7 @@ module stream_engine
       ASK_CONTROL: program_of = row(ASK_SNAPSHOT, IF_CONTROL, SNAPSHOT, DO_NOTHING, ADD_NONE, 1'b0);
       CHANGE, CHANGE_2: program_of = row(SAVE, IF_NEVER, ZERO, DO_CHANGE, ADD_NONE, 1'b0);
       ASK_SNAPSHOT: program_of = row(ASK_REVOKE, IF_MARKED_WORD, REVOKE_STATUS, DO_NOTHING, ADD_NONE, 1'b0);
-      ASK_REVOKE: program_of = row(IDLE_10, IF_MARKED_WORD, REVOKE_RANGE, DO_NOTHING, ADD_NONE, 1'b0);
+      ASK_REVOKE: program_of = row(IDLE_9, IF_MARKED_WORD, REVOKE_RANGE, DO_NOTHING, ADD_NONE, 1'b0);
       STOP_A: program_of = row(WIPE_A, IF_STARTED, LOAD_SUM, DO_NOTHING, ADD_NONE, 1'b0);
       STOP_B: program_of = row(WIPE_A, IF_NEVER, ZERO, LOAD_SUM, ADD_CLOCKS, 1'b0);
       WIPE_A: program_of = row(WIPE_B, IF_NEVER, ZERO, DO_WIPE, ADD_NONE, 1'b0);
@@ -484,24 +475,25 @@ module stream_engine
       START_E: program_of = row(START_F, IF_NEVER, LOAD_SUM, SLOT, ADD_NONE, 1'b0);
       START_F: program_of = row(START_G, IF_NEVER, ZERO, LOAD_TRIED, ADD_MINUS_CLOCKS, 1'b0);
       START_G: program_of = row(START_H, IF_NEVER, LOAD_TRIED, DO_NOTHING, ADD_NONE, 1'b0);
-      START_H: program_of = row(START_I, IF_NEVER, ZERO, DO_NOTHING, ADD_BUDGET, 1'b0);
-      START_I: program_of = row(START_J, IF_LESS, LOAD_TRIED, DO_NOTHING, ADD_NONE, 1'b0);
-      START_J: program_of = row(START_K, IF_NEVER, ZERO, LOAD_SUM, ADD_NONE, 1'b0);
-      START_K: program_of = row(START_L, IF_NEVER, ZERO, UNDERRUNS, ADD_NONE, 1'b0);
-      START_L: program_of = row(START_M, IF_NEVER, ZERO, OVERRUNS, ADD_NONE, 1'b0);
-      START_M: program_of = row(START_N, IF_NEVER, ZERO, HIGH_WATER, ADD_NONE, 1'b0);
-      START_N: program_of = row(START_O, IF_NEVER, INTERVAL_BYTES, INTERVAL_LEFT, ADD_NONE, 1'b0);
-      START_O: program_of = row(START_P, IF_SHORT, INTERVAL_BYTES, DO_NOTHING, ADD_NONE, 1'b0);
-      START_P: program_of = row(START_Q, IF_NEVER, ZERO, INTERVAL_LEFT, ADD_NONE, 1'b0);
-      START_Q: program_of = row(SAVE, IF_NEVER, ZERO, DO_STARTED, ADD_NONE, 1'b0);
+      START_H: program_of = row(START_I, IF_RESULT_31, LOAD_TRIED, DO_NOTHING, ADD_BUDGET, 1'b0);
+      START_I: program_of = row(START_J, IF_NEVER, ZERO, LOAD_SUM, ADD_NONE, 1'b0);
+      START_J: program_of = row(START_K, IF_NEVER, ZERO, UNDERRUNS, ADD_NONE, 1'b0);
+      START_K: program_of = row(START_L, IF_NEVER, ZERO, OVERRUNS, ADD_NONE, 1'b0);
+      START_L: program_of = row(START_M, IF_NEVER, ZERO, HIGH_WATER, ADD_NONE, 1'b0);
+      START_M: program_of = row(START_N, IF_NEVER, INTERVAL_BYTES, INTERVAL_LEFT, ADD_NONE, 1'b0);
+      START_N: program_of = row(START_O, IF_SHORT, INTERVAL_BYTES, DO_NOTHING, ADD_NONE, 1'b0);
+      START_O: program_of = row(START_P, IF_NEVER, ZERO, INTERVAL_LEFT, ADD_NONE, 1'b0);
+      START_P: program_of = row(SAVE, IF_NEVER, ZERO, DO_STARTED, ADD_NONE, 1'b0);
       CONVERT, CONVERT_2: program_of = row(MISS_A, IF_CONVERT, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
       SAMPLE, SAMPLE_2: program_of = row(SAMPLE_2, IF_LAST_CHANNEL, FRAMES_LO, DO_NOTHING, ADD_NONE, 1'b0);
-      FRAME: program_of = row(SAVE_2, IF_FRAME, ZERO, FRAMES_LO, ADD_ONE, 1'b0);
-      FRAME_DONE: program_of = row(SAVE, IF_NEVER, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
-      FRAME_MORE: program_of = row(MARK_B, IF_FRESH, PACKET, DO_NOTHING, ADD_NONE, 1'b0);
+      FRAME: program_of = row(SAVE, IF_FRAME, ZERO, FRAMES_LO, ADD_ONE, 1'b0);
+      FRAME_CARRY_A, FRAME_CARRY_A_2: program_of = row(FRAME_CARRY_B, IF_NEVER, FRAMES_HI, DO_NOTHING, ADD_NONE, 1'b0);
+      FRAME_CARRY_B: program_of = row(FRAME_DONE, IF_FRAME_MORE, ZERO, FRAMES_HI, ADD_ONE, 1'b0);
+      FRAME_DONE, FRAME_DONE_2: program_of = row(SAVE, IF_NEVER, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
+      FRAME_MORE, FRAME_MORE_2: program_of = row(MARK_B, IF_FRESH, PACKET, DO_NOTHING, ADD_NONE, 1'b0);
       START_WAIT, START_WAIT_2: program_of = row(START_LO, IF_LATE, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
       START_LO: program_of = row(START_HI, IF_NEVER, ZERO, START_TIME, ADD_NOW_LO, 1'b0);
-      START_HI: program_of = row(FRAME_DONE, IF_WATCHING, PACKET, START_TIME | 6'd1, ADD_NOW_HI, 1'b0);
+      START_HI: program_of = row(FRAME_DONE_2, IF_WATCHING, PACKET, START_TIME | 6'd1, ADD_NOW_HI, 1'b0);
       MARK_B, MARK_B_2: program_of = row(SAVE_3, IF_PASSED, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
       PACKET_WAIT, PACKET_WAIT_2, PACKET_WAIT_3, PACKET_WAIT_4: program_of = row(PACKET_LO, IF_LATE, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
       PACKET_LO: program_of = row(PACKET_HI, IF_NEVER, ZERO, PACKET_TIME, ADD_NOW_LO, 1'b0);
@@ -516,30 +508,28 @@ module stream_engine
       USE_UP_A, USE_UP_A_2: program_of = row(USE_UP_B, IF_SILENT, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
       USE_UP_B: program_of = row(SAVE, IF_NEVER, ZERO, DO_USE_UP, ADD_NONE, 1'b0);
       PREPARE_A, PREPARE_A_2: program_of = row(IDLE_4, IF_ROOM, END, DO_NOTHING, ADD_NONE, 1'b1);
-      PREPARE_B, PREPARE_B_2: program_of = row(PREPARE_C, IF_REST, ZERO, DO_NOTHING, ADD_MINUS_LOW, 1'b0);
-      PREPARE_C: program_of = row(MOVE_A, IF_PREPARED, SLOT, DO_NOTHING, ADD_NONE, 1'b0);
+      PREPARE_B, PREPARE_B_2: program_of = row(MOVE_A, IF_PREPARED, SLOT, DO_NOTHING, ADD_MINUS_LOW, 1'b0);
       QUEUE_A: program_of = row(QUEUE_B, IF_NEVER, DESCRIPTORS, DO_NOTHING, ADD_NONE, 1'b0);
       QUEUE_B: program_of = row(QUEUE_C, IF_NEVER, RING_PRODUCER, DO_NOTHING, ADD_NONE, 1'b1);
-      QUEUE_C: program_of = row(QUEUE_D, IF_COUNT, SIZE, DO_NOTHING, ADD_MINUS_LOW, 1'b1);
-      QUEUE_D: program_of = row(QUEUE_E, IF_EQUAL, ZERO, DO_NOTHING, ADD_MINUS_LOW, 1'b0);
-      QUEUE_E: program_of = row(FETCH_A_2, IF_LESS, SLOT, DO_NOTHING, ADD_NONE, 1'b0);
-      FETCH_A, FETCH_A_2: program_of = row(FETCH_3, IF_BEYOND, ZERO, DO_NOTHING, ADD_NONE, 1'b1);
+      QUEUE_C: program_of = row(QUEUE_D, IF_ZERO_16, SIZE, DO_NOTHING, ADD_MINUS_LOW, 1'b1);
+      QUEUE_D: program_of = row(FETCH_A_2, IF_RESULT_17, SLOT, DO_NOTHING, ADD_MINUS_LOW, 1'b0);
+      FETCH_A, FETCH_A_2: program_of = row(FETCH_3, IF_RESULT_17, ZERO, DO_NOTHING, ADD_NONE, 1'b1);
       FETCH, FETCH_2, FETCH_3, FETCH_4: program_of = row(FETCH, IF_MEMORY, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
       STORE: program_of = row(FETCH_2, IF_WORD, ZERO, ADDRESS, ADD_MEMORY, 1'b0);
       FLAGS_A: program_of = row(FETCH_4, IF_REMOVED, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
       REMOVED: program_of = row(SAVE, IF_NEVER, ZERO, DO_DONE, ADD_NONE, 1'b0);
       LENGTH_A: program_of = row(LENGTH_B, IF_NO_LENGTH, ADDRESS, DO_NOTHING, ADD_NONE, 1'b0);
-      LENGTH_B: program_of = row(LENGTH_C, IF_NEVER, ZERO, END, ADD_MEMORY, 1'b0);
-      LENGTH_C: program_of = row(FETCH_3, IF_OUTSIDE, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
+      LENGTH_B: program_of = row(FETCH_3, IF_OUTSIDE, ZERO, END, ADD_MEMORY, 1'b0);
       TAG_A: program_of = row(NEW_MARK, IF_TAG, BYTES_LO, DO_NOTHING, ADD_NONE, 1'b0);
       NEW_MARK: program_of = row(PREPARE_A, IF_NEVER, ADDRESS, PACKET, ADD_NONE, 1'b0);
       BACK, BACK_2: program_of = row(PREPARE_A, IF_NEVER, ADDRESS, DO_NOTHING, ADD_NONE, 1'b0);
       MOVE_A, MOVE_A_2, MOVE_A_3: program_of = row(BYTES_3, IF_MAY_MOVE, BYTES_LO, DO_NOTHING, ADD_NONE, 1'b0);
       MOVE_B, MOVE_B_2: program_of = row(MOVE_B, IF_MOVE, BYTES_LO, DO_NOTHING, ADD_NONE, 1'b0);
-      BYTES, BYTES_2, BYTES_3: program_of = row(MOVED, IF_BYTES, ADDRESS, BYTES_LO, ADD_MOVED, 1'b0);
-      MOVED: program_of = row(SAVE, IF_MOVED, INTERVAL_LEFT, ADDRESS, ADD_MOVED, 1'b0);
-      INTERVAL_A, INTERVAL_A_2: program_of = row(INTERVAL_T, IF_NEVER, ZERO, DO_NOTHING, ADD_NOT_MOVED, 1'b1);
-      INTERVAL_T: program_of = row(INTERVAL_B, IF_LESS, INTERVAL_LEFT, DO_NOTHING, ADD_NONE, 1'b0);
+      BYTES, BYTES_2, BYTES_3: program_of = row(MOVED, IF_CARRY, ADDRESS, BYTES_LO, ADD_MOVED, 1'b0);
+      BYTES_CARRY_A: program_of = row(BYTES_CARRY_B, IF_NEVER, BYTES_HI, DO_NOTHING, ADD_NONE, 1'b0);
+      BYTES_CARRY_B: program_of = row(MOVED, IF_NEVER, ADDRESS, BYTES_HI, ADD_ONE, 1'b0);
+      MOVED: program_of = row(SAVE_2, IF_MOVED, INTERVAL_LEFT, ADDRESS, ADD_MOVED, 1'b0);
+      INTERVAL_A, INTERVAL_A_2: program_of = row(INTERVAL_C, IF_CARRY, INTERVAL_LEFT, DO_NOTHING, ADD_NOT_MOVED, 1'b1);
       INTERVAL_B: program_of = row(SAVE_5, IF_FINISHED, ZERO, INTERVAL_LEFT, ADD_MINUS_MOVED, 1'b0);
       INTERVAL_C: program_of = row(INTERVAL_D, IF_NEVER, INTERVAL_BYTES, DO_NOTHING, ADD_NONE, 1'b0);
       INTERVAL_D: program_of = row(INTERVAL_E, IF_SHORT, ZERO, INTERVAL_LEFT, ADD_MINUS_OVER, 1'b0);
@@ -563,25 +553,19 @@ module stream_engine
       REFUSE: program_of = row(TAIL, IF_NEVER, ZERO, DO_REFUSE, ADD_NONE, 1'b0);
       REFUSE_SETTINGS: program_of = row(TAIL, IF_NEVER, ZERO, DO_REFUSE_SETTINGS, ADD_NONE, 1'b0);
       SAVE, SAVE_2, SAVE_3, SAVE_4, SAVE_5: program_of = row(IDLE_5, IF_SAVED, HIGH_WATER, FIELDS, ADD_FIELDS, 1'b0);
-      HIGH_A: program_of = row(IDLE_6, IF_HIGHER, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
+      HIGH_A: program_of = row(IDLE_6, IF_HIGHER, ZERO, DO_NOTHING, ADD_MINUS_LEVEL, 1'b0);
       HIGH_B: program_of = row(IDLE, IF_MORE, ZERO, HIGH_WATER, ADD_LEVEL, 1'b0);
       TAIL, TAIL_2, TAIL_3, TAIL_4: program_of = row(TAIL_C, IF_TAIL, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
       NOTE, NOTE_2: program_of = row(TAIL_B, IF_NEVER, ZERO, STATUS, ADD_STATUS, 1'b0);
       TAIL_B: program_of = row(TAIL_C, IF_POSTING, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
       POST, POST_2, POST_3: program_of = row(POST_3, IF_EVENT, 6'd0, DO_NOTHING, ADD_NONE, 1'b0);
-      TAIL_C, TAIL_C_2, TAIL_C_3: program_of = row(IDLE_7, IF_TAIL_C, DESCRIPTORS, DO_NOTHING, ADD_NONE, 1'b0);
-      CARRY_FRAMES_A: program_of = row(CARRY_FRAMES_B, IF_NEVER, FRAMES_HI, DO_NOTHING, ADD_NONE, 1'b0);
-      CARRY_FRAMES_B: program_of = row(IDLE, IF_NEVER, ZERO, FRAMES_HI, ADD_ONE, 1'b0);
-      CARRY_BYTES_A: program_of = row(CARRY_BYTES_B, IF_NEVER, BYTES_HI, DO_NOTHING, ADD_NONE, 1'b0);
-      CARRY_BYTES_B: program_of = row(TAIL_D, IF_NEVER, ZERO, BYTES_HI, ADD_ONE, 1'b0);
-      TAIL_D: program_of = row(IDLE_7, IF_DONE, DESCRIPTORS, DO_NOTHING, ADD_NONE, 1'b0);
-      COUNT_A, COUNT_A_2: program_of = row(COUNT_B, IF_ENDED, SLOT, DESCRIPTORS, ADD_ONE, 1'b0);
+      TAIL_C, TAIL_C_2, TAIL_C_3: program_of = row(IDLE_14, IF_DONE, DESCRIPTORS, DO_NOTHING, ADD_NONE, 1'b0);
+      COUNT_A: program_of = row(COUNT_B, IF_ENDED, SLOT, DESCRIPTORS, ADD_ONE, 1'b0);
       COUNT_B: program_of = row(COUNT_C, IF_NEVER, INDEX, SLOT, ADD_SIXTEEN, 1'b0);
       COUNT_C: program_of = row(COUNT_D, IF_NEVER, SIZE, INDEX, ADD_ONE, 1'b1);
-      COUNT_D: program_of = row(COUNT_E, IF_NEVER, ZERO, DO_NOTHING, ADD_MINUS_LOW, 1'b0);
-      COUNT_E: program_of = row(IDLE_17, IF_EQUAL, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
-      COUNT_F: program_of = row(COUNT_G, IF_NEVER, BASE, INDEX, ADD_NONE, 1'b0);
-      COUNT_G: program_of = row(IDLE, IF_NEVER, ZERO, SLOT, ADD_NONE, 1'b0);
+      COUNT_D: program_of = row(IDLE_16, IF_ZERO_16, ZERO, DO_NOTHING, ADD_MINUS_LOW, 1'b0);
+      COUNT_E: program_of = row(COUNT_F, IF_NEVER, BASE, INDEX, ADD_NONE, 1'b0);
+      COUNT_F: program_of = row(IDLE, IF_NEVER, ZERO, SLOT, ADD_NONE, 1'b0);
       SNAP_WAIT, SNAP_WAIT_2: program_of = row(SNAP_LO, IF_SNAP_WAIT, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
       SNAP_LO: program_of = row(SNAP_HI, IF_NEVER, ZERO, SNAP_TIME_LO, ADD_NOW_LO, 1'b0);
       SNAP_HI: program_of = row(SNAP_TICK, IF_NEVER, ZERO, SNAP_TIME_HI, ADD_NOW_HI, 1'b0);
@@ -594,21 +578,20 @@ module stream_engine
       SNAP_E: program_of = row(SNAP_F, IF_NEVER, INDEX, SNAP_DESCRIPTORS, ADD_NONE, 1'b0);
       SNAP_F: program_of = row(SNAP_G, IF_NEVER, STATUS, SNAP_INDEX, ADD_NONE, 1'b0);
       SNAP_G: program_of = row(SNAP_H, IF_NEVER, SNAP_COUNT, SNAP_STATE, ADD_NONE, 1'b0);
-      SNAP_H: program_of = row(SNAP_I, IF_NEVER, ZERO, SNAP_COUNT, ADD_ONE, 1'b0);
-      SNAP_I: program_of = row(SNAP_K, IF_WRAPPED, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
-      SNAP_J: program_of = row(SNAP_K, IF_NEVER, ZERO, SNAP_COUNT, ADD_NONE, 1'b0);
-      SNAP_K: program_of = row(SNAP_L, IF_NEVER, SNAP_COUNT, DO_NOTHING, ADD_NONE, 1'b0);
-      SNAP_L: program_of = row(ASK_REVOKE, IF_NEVER, REVOKE_STATUS, SNAPSHOT, ADD_NONE, 1'b0);
+      SNAP_H: program_of = row(SNAP_J, IF_RESULT_8, ZERO, SNAP_COUNT, ADD_ONE, 1'b0);
+      SNAP_I: program_of = row(SNAP_J, IF_NEVER, ZERO, SNAP_COUNT, ADD_NONE, 1'b0);
+      SNAP_J: program_of = row(SNAP_K, IF_NEVER, SNAP_COUNT, DO_NOTHING, ADD_NONE, 1'b0);
+      SNAP_K: program_of = row(ASK_REVOKE, IF_NEVER, REVOKE_STATUS, SNAPSHOT, ADD_NONE, 1'b0);
       REVOKE_A: program_of = row(REVOKE_REFUSE_A, IF_QUEUE, REVOKE_RANGE, DO_NOTHING, ADD_NONE, 1'b1);
-      REVOKE_B: program_of = row(REVOKE_C, IF_NEVER, RING_PRODUCER, DO_NOTHING, ADD_MINUS_HIGH, 1'b0);
-      REVOKE_C: program_of = row(REVOKE_D, IF_NEGATIVE, REVOKE_RANGE, DO_NOTHING, ADD_NONE, 1'b1);
-      REVOKE_D: program_of = row(REVOKE_E, IF_NEVER, DESCRIPTORS, DO_NOTHING, ADD_MINUS_HIGH, 1'b0);
-      REVOKE_E: program_of = row(REVOKE_REFUSE_A_3, IF_NEGATIVE, REVOKE_RANGE, DO_NOTHING, ADD_NONE, 1'b1);
-      REVOKE_F: program_of = row(REVOKE_G, IF_NEVER, REVOKE_RANGE, DO_NOTHING, ADD_MINUS_LOW, 1'b0);
-      REVOKE_G: program_of = row(REVOKE_UNUSED_A, IF_NOT_BEHIND, ADDRESS, DO_NOTHING, ADD_MINUS_HIGH, 1'b0);
-      REVOKE_H: program_of = row(REVOKE_I, IF_NEGATIVE, END, DO_NOTHING, ADD_NONE, 1'b1);
-      REVOKE_I: program_of = row(REVOKE_J, IF_NEVER, ADDRESS, REVOKE_LEFT, ADD_MINUS_LOW, 1'b0);
-      REVOKE_J: program_of = row(REVOKE_K, IF_NO_REST, ZERO, END, ADD_NONE, 1'b0);
+      REVOKE_B: program_of = row(REVOKE_C, IF_RESULT_31, RING_PRODUCER, DO_NOTHING, ADD_MINUS_HIGH, 1'b0);
+      REVOKE_C: program_of = row(REVOKE_D, IF_NEVER, REVOKE_RANGE, DO_NOTHING, ADD_NONE, 1'b1);
+      REVOKE_D: program_of = row(REVOKE_REFUSE_A_3, IF_RESULT_31, DESCRIPTORS, DO_NOTHING, ADD_MINUS_HIGH, 1'b0);
+      REVOKE_E: program_of = row(REVOKE_F, IF_NEVER, REVOKE_RANGE, DO_NOTHING, ADD_NONE, 1'b1);
+      REVOKE_F: program_of = row(REVOKE_UNUSED_A, IF_NOT_BEHIND, REVOKE_RANGE, DO_NOTHING, ADD_MINUS_LOW, 1'b0);
+      REVOKE_G: program_of = row(REVOKE_H, IF_RESULT_31, ADDRESS, DO_NOTHING, ADD_MINUS_HIGH, 1'b0);
+      REVOKE_H: program_of = row(REVOKE_I, IF_NEVER, END, DO_NOTHING, ADD_NONE, 1'b1);
+      REVOKE_I: program_of = row(REVOKE_J, IF_ZERO, ADDRESS, REVOKE_LEFT, ADD_MINUS_LOW, 1'b0);
+      REVOKE_J: program_of = row(REVOKE_K, IF_NEVER, ZERO, END, ADD_NONE, 1'b0);
       REVOKE_K: program_of = row(REVOKE_L, IF_NEVER, 6'd1, REVOKE_STATUS, ADD_LITERAL, 1'b0);
       REVOKE_L: program_of = row(TAIL, IF_NEVER, ZERO, DO_DONE, ADD_NONE, 1'b0);
       REVOKE_UNUSED_A, REVOKE_UNUSED_A_2, REVOKE_UNUSED_A_3: program_of = row(REVOKE_UNUSED_B, IF_NEVER, ZERO, DO_NOTHING, ADD_NONE, 1'b0);
@@ -669,7 +652,6 @@ module stream_engine
   logic [31:0] fetched_reg;  // word of a descriptor
   logic [2:0] channel_reg;
   logic changed_reg, done_reg, post_reg;  // STATUS changed; descriptor finished; event to be posted
-  logic carry_reg;  // FRAMES or BYTES to be carried on
   logic error_reg;  // memory refused
   logic [2:0] cause_reg;
   logic interval_reg;  // INTERVAL to be posted
@@ -757,13 +739,11 @@ module stream_engine
 
   logic [5:0] frame_bytes;
   wire [6:0] level = write_reg - read_reg;  // bytes in the FIFO
-  logic [6:0] level_reg;  // one cycle ago
   // Clocks of a frame that a stream is counted with: 4 for each byte of a frame, at least 12. Not a bound of the worst case, but what
   // 8 streams of 32 bit stereo or 16 of 16 bit stereo need just fit into 256. tests/hdl/stream_engine/load.py and abuse.py measure it
   // beside a host at full SPI rate: those two kinds with memory that answers in 1 to 4 and 1 to 2 clocks; any formats in aligned rings
   // that fill the sum, and in rings at odd addresses that fill 7/8 of it, with memory that answers in 1.
-  logic [5:0] frame_bytes_reg;
-  wire [7:0] stream_clocks = {frame_bytes_reg[5:2], frame_bytes_reg[1:0] | {2{frame_bytes_reg[5:2] == 4'd0}}, 2'b00};
+  wire [7:0] stream_clocks = {frame_bytes[5:2], frame_bytes[1:0] | {2{frame_bytes[5:2] == 4'd0}}, 2'b00};
   wire [31:0] fields = {
     read_reg, write_reg, interval_on_reg, marked_reg, fresh_reg, ended_reg, queue_reg, gap_reg, delivered_reg, started_reg, channels_reg[2:1],
     container_reg, silent_reg, fault_reg, channels_reg[0], capture_reg, run_reg
@@ -772,11 +752,11 @@ module stream_engine
   wire use_status = add == ADD_STATUS || use_fields;
   wire minus_low = add == ADD_MINUS_LOW;
   wire minus_high = add == ADD_MINUS_HIGH;
-  wire negative = add == ADD_MINUS_MOVED || add == ADD_NOT_MOVED || add == ADD_MINUS_OVER || add == ADD_MINUS_CLOCKS;
+  wire negative = add == ADD_MINUS_MOVED || add == ADD_NOT_MOVED || add == ADD_MINUS_OVER || add == ADD_MINUS_LEVEL || add == ADD_MINUS_CLOCKS;
   wire plus_one = add == ADD_ONE || minus_low || minus_high || (negative && add != ADD_NOT_MOVED);
   wire [7:0] addend = (8'(moved_reg) & {8{add == ADD_MOVED || add == ADD_MINUS_MOVED || add == ADD_NOT_MOVED}})
       | ({2'd0, ~address_reg[5:0]} & {8{add == ADD_MINUS_OVER}})
-      | ({1'b0, level_reg} & {8{add == ADD_LEVEL}})
+      | ({1'b0, level} & {8{add == ADD_LEVEL || add == ADD_MINUS_LEVEL}})
       | (stream_clocks & {8{add == ADD_CLOCKS || add == ADD_MINUS_CLOCKS}})
       | (8'(now_reg.read[2:0]) & {8{add == ADD_LITERAL}})
       | {3'd0, add == ADD_SIXTEEN, 4'd0};
@@ -791,8 +771,7 @@ module stream_engine
   assign result = sum[31:0];
   wire carry = sum[32];
   wire zero_16 = result[15:0] == 16'd0;
-  // What a row's sum was, for the row behind it.
-  logic less_reg, negative_reg, wrapped_reg, behind_reg, equal_reg, no_rest_reg, outside_reg;
+  wire zero = zero_16 && result[17:16] == 2'd0;  // of an address or a length
 
   // ------------------------------------------------------------ FIFO
 
@@ -803,11 +782,8 @@ module stream_engine
   wire [6:0] other = writing ? read_reg : write_reg;
 
   wire [2:0] sample_bytes = 3'(container_reg) + 3'd1;
-  // A table: sums come late.
-  always_comb begin
-    frame_bytes = 6'd0;
-    for (int i = 0; i < 32; i++) if ({container_reg, channels_reg} == 5'(i)) frame_bytes = 6'((i / 8 + 1) * (i % 8 + 1));
-  end
+  wire [3:0] channels = 4'(channels_reg) + 4'd1;
+  assign frame_bytes = (&container_reg ? {channels, 2'd0} : container_reg == 2'd0 ? {2'd0, channels} : {1'b0, channels, 1'b0}) + (container_reg == 2'd2 ? 6'(channels) : 6'd0);
 
   // Bytes of the next memory access: within the memory word, the descriptor and the FIFO. A table, because comparators are slow here.
   logic [2:0] move_bytes;
@@ -832,11 +808,9 @@ module stream_engine
   // The same as a limit of the next access. To fill waits for room for a whole word, which spares accesses.
   wire split = moving && address_reg[1:0] == 2'd0 && pointer[0];
   wire [2:0] in_fifo = |available[6:2] ? {!position[0], {2{position[0]}}} : capture_reg || split ? {1'b0, available[1:0]} : 3'd0;
-  wire [5:0] rest_next = rest_reg - (6'(move_bytes) & {6{moving}});
+  wire [5:0] rest_next = condition == IF_PREPARED ? result[5:0] | {6{|result[31:6]}} : rest_reg - 6'(move_bytes);
   wire [2:0] rest_low = |rest_next[5:2] ? 3'd4 : {1'b0, rest_next[1:0]};
-  // The lesser of the two, which are at most 4.
-  wire rest_less = in_fifo[2] || in_fifo[1:0] > rest_low[1:0];
-  wire [2:0] limit = !rest_low[2] && rest_less ? rest_low : in_fifo;
+  wire [2:0] limit = rest_low < in_fifo ? rest_low : in_fifo;
   wire [5:0] moved_next = moved_reg + 6'(move_bytes);
 
 
@@ -899,10 +873,7 @@ module stream_engine
   assign mem_wdata = rotated;
 
   wire last_byte = moving && mem_ack && rest_next == 6'd0;
-  // Not from `available`, which looks ahead of an access and comes late: render, level less a frame; capture, level and a frame.
-  wire [7:0] filled = {1'b0, level} + ({2'b00, frame_bytes} ^ {8{!capture_reg}}) + 8'(!capture_reg);
-  wire frame_there = capture_reg ? !(filled[6] && |filled[5:0]) : !filled[7];
-  wire room = capture_reg ? level != 7'd0 : !(level[6] || (&level[5:2] && |level[1:0]));
+  wire frame_there = available >= 7'(frame_bytes);
   wire no_more = ended_reg && (capture_reg || !frame_there);
   // A stamp that no event follows does no harm.
   assign ev_stamp = last_byte || act == DO_MISS || act == DO_HALT || act == DO_USE_UP || (act == DO_INTERVAL && !done_reg) || act == DO_REFUSE || act == DO_REFUSE_SETTINGS;
@@ -938,13 +909,12 @@ module stream_engine
   wire short_interval = context_rdata[31:6] == '0;
   // The read pointer is past the mark. It lies at most 64 bytes ahead, or a frame behind.
   wire [6:0] mark_distance = context_rdata[6:0] - read_reg;
-  wire higher = level > context_rdata[6:0];
   wire passed = &mark_distance[6:5];
   wire [1:0] asked = context_rdata[1:0];
   wire running = &context_rdata[1:0] && !context_rdata[4];
   wire watching = marked_reg && !capture_reg;
   wire any_tick = ticks_reg != 4'd0;
-  wire more = changed_reg || post_reg || interval_reg || done_reg || carry_reg;
+  wire more = changed_reg || post_reg || interval_reg || done_reg;
   wire last_word = word_reg == LAST_CLEARED;
   wire last_stream = stream_reg == LAST_STREAM;
   wire next_of_pass = visit_reg == TICK && !last_stream;
@@ -959,8 +929,8 @@ module stream_engine
   // Somebody is to be visited. The last row of a visit decides it.
   wire pick = next_of_pass || any_tick || |asked_reg || left_reg != '0;
   wire fillable = running && !context_rdata[14];
-  wire picking = (condition == IF_FILLABLE && !fillable) || (condition == IF_RUNNING && !running) || (condition == IF_ROOM && !room)
-      || (condition == IF_SAVED && !writer && !more) || (condition == IF_HIGHER && !higher && !more) || (condition == IF_MORE && !more)
+  wire picking = (condition == IF_FILLABLE && !fillable) || (condition == IF_RUNNING && !running) || (condition == IF_ROOM && in_fifo == 3'd0)
+      || (condition == IF_SAVED && !writer && !more) || (condition == IF_HIGHER && !result[7] && !more) || (condition == IF_MORE && !more)
       || condition == IF_PICK;
 
   always_comb begin
@@ -968,7 +938,7 @@ module stream_engine
     case (condition)
       IF_FILLABLE: branch = {fillable, pick};
       IF_RUNNING: branch = {running, pick};
-      IF_ROOM: branch = {room, pick};
+      IF_ROOM: branch = {in_fifo != 3'd0, pick};
       IF_SAVED: branch = {writer || more, writer || (!more && pick)};
       IF_MORE: branch = {more, pick};
       IF_PICK: branch = {1'b0, pick};
@@ -981,6 +951,7 @@ module stream_engine
       IF_SHORT: branch[0] = short_interval;
       IF_CONVERT: branch = {no_more, !late_reg && frame_there};
       IF_LAST_CHANNEL: branch = {last_channel && torn, last_channel};
+      IF_FRAME_MORE: branch[0] = fresh_reg || watching;
       IF_FRESH: branch[0] = fresh_reg;
       IF_LATE: branch[0] = &now[3:2];
       IF_WATCHING: branch[0] = watching;
@@ -1008,24 +979,24 @@ module stream_engine
       IF_ENDED: branch[0] = ended_reg;
       IF_SNAP_WAIT: branch = {any_tick, &now[3:2]};
       IF_TICKED: branch[0] = any_tick || frame_tick;
-      IF_PREPARED: branch = {no_rest_reg, queue_reg};
-      IF_HIGHER: branch = {higher || more, higher || (!more && pick)};
-      IF_WRAPPED: branch[0] = wrapped_reg;
+      IF_PREPARED: branch[0] = queue_reg;
+      IF_HIGHER: branch = {more, !more && pick};
       IF_FRAME: branch[0] = fresh_reg || watching;
-      IF_LESS: branch[0] = less_reg;
-      IF_NEGATIVE: branch[0] = negative_reg;
-      IF_EQUAL: branch[0] = equal_reg;
-      IF_NOT_BEHIND: branch[0] = behind_reg || equal_reg;
-      IF_NO_REST: branch[0] = no_rest_reg;
-      IF_OUTSIDE: branch[0] = outside_reg;
-      IF_BEYOND: branch[0] = context_rdata[17];
-      IF_TAIL_C: branch = {carry_reg, carry_reg ? visit_reg == FILL : done_reg};
       IF_BAD_CONFIG: branch[0] = bad_config;
       default: ;
     endcase
   end
 
-  assign next = rst ? CLEAR_A : state_t'({now_reg.next[7:2], now_reg.next[1:0] | branch});
+  // Those that hang on the sum come late, and are added last.
+  wire [1:0] late_branch = {
+    (condition == IF_PREPARED && zero) || (condition == IF_HIGHER && result[7]) || (condition == IF_FRAME && carry),
+    (condition == IF_ZERO && zero) || ((condition == IF_ZERO_16 || condition == IF_NOT_BEHIND) && zero_16)
+        || (condition == IF_RESULT_31 && result[31]) || (condition == IF_RESULT_17 && result[17]) || (condition == IF_OUTSIDE && outside_memory)
+        || (condition == IF_CARRY && carry) || (condition == IF_RESULT_8 && result[8]) || (condition == IF_NOT_BEHIND && result[15])
+        || (condition == IF_HIGHER && result[7])
+  };
+
+  assign next = rst ? CLEAR_A : state_t'({now_reg.next[7:2], now_reg.next[1:0] | branch | late_branch});
 
   always_ff @(posedge clk)
     if (run_it || rst) begin
@@ -1041,20 +1012,11 @@ module stream_engine
     marking_reg <= host_write && (is_revoke || (is_setting && !is_control));
     reading_reg <= reading && !ev_ready;
     if (frame_tick && !(&ticks_reg)) ticks_reg <= ticks_reg + 4'd1;
-    frame_bytes_reg <= frame_bytes;
-    level_reg <= level;
     if (fetching) fetched_reg <= mem_rdata;
 
     if (run_it) begin
       last_read_reg <= read_word;
-      less_reg <= !carry;
-      negative_reg <= result[31];
-      wrapped_reg <= result[8];
-      behind_reg <= result[15];
-      equal_reg <= zero_16;
-      no_rest_reg <= zero_16 && result[17:16] == 2'd0;
-      outside_reg <= outside_memory;
-      if (now_reg.take) address_reg <= {result[17:16] & {2{condition != IF_COUNT}}, result[15:0]};
+      if (now_reg.take) address_reg <= {result[17:16] & {2{condition != IF_ZERO_16}}, result[15:0]};
 
       case (condition)
         IF_WORD_LAST: word_reg <= last_word ? 6'd0 : word_reg + 6'd1;
@@ -1075,9 +1037,10 @@ module stream_engine
           if (torn) late_reg <= 1'b1;
         end
         IF_TAG: if (!capture_reg) marked_reg <= 1'b1;
-        IF_REST: rest_reg <= result[5:0] | {6{|result[17:6]}};
-        IF_PREPARED: limit_reg <= limit;
-        IF_FRAME, IF_BYTES: carry_reg <= carry;
+        IF_PREPARED: begin
+          rest_reg  <= rest_next;
+          limit_reg <= limit;
+        end
         // Cut short by a tick: this stream is the next one behind the pass.
         IF_MAY_MOVE: if (any_tick) fill_stream_reg <= stream_reg;
         IF_MOVE: begin
@@ -1130,7 +1093,6 @@ module stream_engine
           interval_reg <= 1'b0;
           changed_reg <= 1'b0;
           error_reg <= 1'b0;
-          carry_reg <= 1'b0;
           word_reg <= 6'(WORD_FLAGS);
         end
         DO_WIPE: begin

@@ -40,11 +40,10 @@ async def eight_stereo_streams(dut: Any, latency: int, sample_bytes: int) -> Non
         for stream in range(8)
     ]  # fmt: skip
     await bench.load(setups)
+    dut.tick_enable.value = 1
     for setup in setups:
         await bench.write(setup.stream, CONTROL, RUN)
-    await bench.clocks(6 * 256)
-    dut.tick_enable.value = 1
-    await bench.clocks(300 * 256)
+    await bench.clocks(302 * 256)
     log = await bench.finish(setups, frames_at_least=298)
     assert {event.cause for event in log.events} == {DESCRIPTOR_EVENT}
     for setup in setups:
