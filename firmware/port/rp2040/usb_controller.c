@@ -15,7 +15,7 @@ static inline void checked_setup_received(uint8_t port, uint8_t const *setup, bo
 
 #include "port.h"
 
-/* Errata: E2, the abort bits work on chips of revision B2 and later. Older ones are refused at start (main.c). */
+/* Erratum E2: the abort bits work on chips of revision B2 and later. On older ones, which nothing refuses, this would wait for ever. */
 void port_usb_abort_in(uint8_t address) {
   const uint32_t interrupt = 1u << (2u * tu_edpt_number(address)); /* IN; the abort bits lie in the same places */
   dcd_int_disable(0);

@@ -9,12 +9,13 @@ from __future__ import annotations
 import base64
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from codecrig.board.errors import BenchMissing, BoardError
+from codecrig.link import Control
 
 CAPABILITIES = ("tap", "inject", "trigger", "cable", "codec", "midi", "spdif", "usb", "statistics")
 CABLE_FAULTS = ("none", "open", "stuck0", "stuck1", "swap")
@@ -162,12 +163,6 @@ class Bench:
     def statistics(self) -> dict[str, Any]:
         """Counters of the simulated board: ticks, host time, cycles, SPI edges, codec frames, USB bytes and NAKs."""
         raise self._missing("statistics")
-
-
-class Control(Protocol):
-    """The twin's control channel: one call, one answer; never moves time."""
-
-    def call(self, operation: str, **arguments: Any) -> dict[str, Any]: ...
 
 
 class TwinBench(Bench):

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import msgspec
 
 from codecrig import package_version
-from codecrig.board.bench import Control, TwinBench
+from codecrig.board.bench import TwinBench
 from codecrig.board.board import Board
 from codecrig.board.errors import BoardError, EnvironmentProblem, ProfileError
 from codecrig.board.profile import BoardProfile, find_profile, load_profile, profile_files
-from codecrig.link import Link, LinkError
+from codecrig.link import Control, Link, LinkError
 
 if TYPE_CHECKING:
     from codecrig.link.recording import Recorder, Recording

@@ -280,9 +280,10 @@ class BoardChoice:
     def open(self, session: Session) -> Board:
         """The board, open; a twin is built first if need be."""
         log.info("opening board %s", self.name)
-        profile = self.board_profile()
-        if profile.kind == "twin" and not self.name.startswith(("usbip:", "replay:")):
-            self._build_twin(session, emulated=profile.microcontroller == "rp2040")
+        if ":" not in self.name:  # a board of ours, which may have to be built first
+            profile = self.board_profile()
+            if profile.kind == "twin":
+                self._build_twin(session, emulated=profile.microcontroller == "rp2040")
         with session.progress(f"starting {self.name}"):
             board = open_board(
                 self.name,

@@ -10,11 +10,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any, Protocol, Self
 
 from codecrig.link.registers import Operation, Status
 
-__all__ = ["Link", "LinkError", "Operation", "Reply", "Request", "Status"]
+__all__ = ["Control", "Link", "LinkError", "Operation", "Reply", "Request", "Status"]
 
 
 class LinkError(Exception):
@@ -91,3 +91,9 @@ class Link(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class Control(Protocol):
+    """The control channel of a simulated board, beside its link: one call, one answer; never moves time."""
+
+    def call(self, operation: str, **arguments: Any) -> dict[str, Any]: ...

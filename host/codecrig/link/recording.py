@@ -23,11 +23,11 @@ import time
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any, NoReturn, Protocol
+from typing import IO, Any, NoReturn
 
 import msgspec
 
-from codecrig.link import Link, LinkError, Reply, Request
+from codecrig.link import Control, Link, LinkError, Reply, Request
 from codecrig.link.registers import Operation, Status
 
 FORMAT = 1
@@ -53,12 +53,6 @@ class Heading(msgspec.Struct, frozen=True, kw_only=True):
     """Capabilities of the bench."""
     profile: dict[str, Any]
     """The board's profile, as in its board.toml."""
-
-
-class Control(Protocol):
-    """What a bench is asked through: one call, one answer."""
-
-    def call(self, operation: str, **arguments: Any) -> dict[str, Any]: ...
 
 
 def _encoded(data: bytes) -> str:
