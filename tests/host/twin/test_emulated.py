@@ -4,8 +4,6 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from codecrig import client
 from codecrig.board import open_board
 from codecrig.link import Request, Status
@@ -16,7 +14,6 @@ from codecrig.twin import build_emulation
 EMULATOR = Path(__file__).resolve().parents[3] / "firmware" / "emulator"
 
 
-@pytest.mark.xdist_group("emulator")
 def test_audio_goes_round_bit_exact() -> None:
     form = Format(48000, 2, 16)
     played = bytes((index * 37 + index // 256 * 11 + 1) & 0xFF for index in range(4800 * form.block_bytes))
@@ -29,7 +26,6 @@ def test_audio_goes_round_bit_exact() -> None:
         assert run.captured[lead * form.block_bytes :][: len(played)] == played
 
 
-@pytest.mark.xdist_group("emulator")
 def test_memory_requests_and_errors() -> None:
     data = bytes(index * 7 & 0xFF for index in range(20000))
     with open_board("twin-rp2040") as board:
@@ -40,7 +36,6 @@ def test_memory_requests_and_errors() -> None:
         assert replies[1].data == b"GIRC"
 
 
-@pytest.mark.xdist_group("emulator")
 def test_same_run_twice() -> None:
     """The emulator, the RTL and the bus keep step: no time of a run depends on the machine's load."""
     times = []
@@ -52,7 +47,6 @@ def test_same_run_twice() -> None:
     assert times[0] == times[1]
 
 
-@pytest.mark.xdist_group("emulator")
 def test_repairs_of_the_emulator() -> None:
     build_emulation()
     npm = shutil.which("npm")

@@ -17,7 +17,7 @@ constexpr Units STEP = 10 * UNITS_PER_MICROSECOND;
 constexpr Units LONGEST_BOOT = 200000 * UNITS_PER_MICROSECOND;
 constexpr Units LONGEST_SETTLING = 20000 * UNITS_PER_MICROSECOND;
 
-constexpr uint8_t STATE_BUSY = 1, STATE_ATTACHED = 2, STATE_LEFT = 4, STATE_ASLEEP = 8;
+constexpr uint8_t STATE_BUSY = 1, STATE_ATTACHED = 2, STATE_ASLEEP = 8;
 
 // 1 ns is 1.536 units.
 Units from_nanoseconds(uint64_t nanoseconds) {
@@ -142,7 +142,6 @@ void EmulatedFirmware::run_to(Units until) {
   wake_ = from_nanoseconds(read_u64());
   answering_ = (state & STATE_BUSY) != 0;
   attached_ = (state & STATE_ATTACHED) != 0;
-  left_ = (state & STATE_LEFT) != 0;
   asleep_ = (state & STATE_ASLEEP) != 0;
 }
 

@@ -59,7 +59,6 @@ class EmulatedFirmware final : public Microcontroller {
   bool asleep_ = false;
   bool answering_ = false;
   bool attached_ = false;
-  bool left_ = false;
   uint8_t lines_ = 0;    // as told last
 };
 
