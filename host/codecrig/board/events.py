@@ -11,6 +11,7 @@ import struct
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from codecrig.board.clock import join_time
 from codecrig.board.errors import BoardError, EventsLost
@@ -78,6 +79,7 @@ class Events:
         self._consumer = 0
         self._lost = 0
         self._dispatching = False
+        self._deliver: Callable[[Callable[[], None]], None] = lambda call: call()
         self.time_ticks = 0
         """Board time when the ring was last looked at."""
 
@@ -95,6 +97,10 @@ class Events:
                 handlers.remove(handler)
 
         return unsubscribe
+
+    def deliver_through(self, deliver: Callable[[Callable[[], None]], None]) -> None:
+        """Make every call of a handler through `deliver(call)`: a machine runs it as its interrupt."""
+        self._deliver = deliver
 
     def restart(self) -> None:
         """Forget what is in the ring and start with the next record."""
@@ -202,7 +208,7 @@ class Events:
                 delivered += 1
                 if not record.of_board:
                     for handler in tuple(self._handlers.get(record.stream, ())):
-                        handler(record)
+                        self._deliver(partial(handler, record))
                 for handler in tuple(self._handlers.get(None, ())):
                     handler(record)
         finally:

@@ -8,6 +8,7 @@ goes between the client's view of the buffer and the engine.
 import struct
 from abc import abstractmethod
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from codecrig.board import Board, EventRecord, Snapshot, stream_register
@@ -42,6 +43,7 @@ from codecrig.portcls import (
     MemoryView,
     NtStatusError,
     ReadPacket,
+    System,
     join_pieces,
 )
 
@@ -105,6 +107,7 @@ class MiniportWaveRT(IMiniportWaveRT):
 
     def __init__(self, board: Board) -> None:
         self._board = board
+        self._system: System | None = None
         self._streams: dict[int, MiniportWaveRTStream] = {}
 
     @property
@@ -114,7 +117,13 @@ class MiniportWaveRT(IMiniportWaveRT):
 
     def init(self, unknown_adapter: IUnknown | None, resource_list: object | None, port: IPortWaveRT) -> NTSTATUS:
         # WaveRT has no notification through the port, so the pointer is not kept and needs no reference.
+        self._system = port.system
         return NTSTATUS.SUCCESS
+
+    def queue_deferred(self, call: Callable[[], None]) -> None:
+        """Run `call` in deferred context. For the streams."""
+        assert self._system is not None, "no stream without init"
+        self._system.queue_deferred(call)
 
     def new_stream(
         self, port_stream: IPortWaveRTStream, pin: int, capture: bool, data_format: Format
@@ -443,6 +452,10 @@ class MiniportWaveRTStream(IMiniportWaveRTStreamNotification):
         moved_bytes = _nearest(record.data2, self._packets_done * buffer.packet_bytes)
         self._packets_done = moved_bytes // buffer.packet_bytes
         self._boundaries.append((self._packets_done, record.time_ticks))
+        self._miniport.queue_deferred(self._set_events)
+
+    def _set_events(self) -> None:
+        """The deferred half: who is registered by now is told."""
         for event in tuple(self._events):
             event.set()
 

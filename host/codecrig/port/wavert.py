@@ -29,6 +29,7 @@ from codecrig.portcls import (
     IMiniportWaveRTStreamNotification,
     IPortWaveRT,
     IPortWaveRTStream,
+    IServiceGroup,
     IUnknown,
     KEvent,
     Mdl,
@@ -40,6 +41,7 @@ from codecrig.portcls import (
 )
 
 from .pages import PageAllocator
+from .service import ServiceGroup
 
 Interface = TypeVar("Interface", bound=IUnknown)
 
@@ -125,7 +127,7 @@ class PortWaveRT(IPortWaveRT):
 
     def __init__(self, miniport: IMiniportWaveRT, system: System) -> None:
         """Take `miniport` into use (Init). Memory and waiting come from `system`."""
-        self.system = system
+        self._system = system
         self.pages = PageAllocator(system.memory)
         self._miniport = miniport
         self._pins: list[WaveRTPin] = []
@@ -135,6 +137,13 @@ class PortWaveRT(IPortWaveRT):
         except BaseException:
             miniport.release()
             raise
+
+    @property
+    def system(self) -> System:
+        return self._system
+
+    def new_service_group(self) -> IServiceGroup:
+        return ServiceGroup(self._system)
 
     def open_pin(
         self,

@@ -5,6 +5,7 @@ Names are Microsoft's; methods are the same words in snake_case.
 
 from .event import KEvent
 from .formats import WAVEFORMATEX, WAVEFORMATEXTENSIBLE, Format, FormatError
+from .irql import IRQL, IrqlError, SpinLock, context, highest_irql
 from .ks import (
     DEVICE_DESCRIPTION,
     KSAUDIO_POSITION,
@@ -19,6 +20,7 @@ from .ks import (
     ReadPacket,
 )
 from .memory import MEMORY_CACHING_TYPE, PAGE_BYTES, Mdl, MemoryView, PieceView, join_pieces
+from .service import IPort, IServiceGroup, IServiceSink
 from .status import NTSTATUS, NtStatusError
 from .system import System
 from .unknown import IUnknown
@@ -33,6 +35,14 @@ from .wavert import (
 )
 
 __all__ = [
+    "IRQL",
+    "IPort",
+    "IServiceGroup",
+    "IServiceSink",
+    "IrqlError",
+    "SpinLock",
+    "context",
+    "highest_irql",
     "DEVICE_DESCRIPTION",
     "KSAUDIO_POSITION",
     "KSAUDIO_PRESENTATION_POSITION",

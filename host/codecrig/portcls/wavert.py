@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 
 from .event import KEvent
 from .formats import Format
+from .irql import IRQL, context
 from .ks import (
     DEVICE_DESCRIPTION,
     KSAUDIO_POSITION,
@@ -20,6 +21,7 @@ from .ks import (
     ReadPacket,
 )
 from .memory import MEMORY_CACHING_TYPE, Mdl, MemoryView
+from .service import IPort
 from .status import NTSTATUS
 from .unknown import IUnknown
 
@@ -62,8 +64,8 @@ class IPortWaveRTStream(IUnknown, ABC):
         """Physical address of page `index`, 0 to count - 1. Source: IPortWaveRTStream::GetPhysicalPageAddress."""
 
 
-class IPortWaveRT(IUnknown):
-    """The port object as a miniport sees it at Init: it has no method of its own. Source: IPortWaveRT."""
+class IPortWaveRT(IPort):
+    """The port object as a miniport sees it at Init: it has no notify method. Source: IPortWaveRT."""
 
 
 class IMiniportWaveRTStream(IUnknown, ABC):
@@ -84,6 +86,7 @@ class IMiniportWaveRTStream(IUnknown, ABC):
         """
 
     @abstractmethod
+    @context(IRQL.DISPATCH)
     def get_position(self) -> KSAUDIO_POSITION:
         """Both offsets, in bytes, from one instant. Passive or deferred. Source: IMiniportWaveRTStream::GetPosition."""
 

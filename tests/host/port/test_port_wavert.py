@@ -63,6 +63,7 @@ class StillSystem(System):
     """A system in which no time passes."""
 
     def __init__(self, pages: int = 8) -> None:
+        super().__init__()
         self.view = ArrayView(pages)
 
     @property
@@ -74,6 +75,12 @@ class StillSystem(System):
 
     def sleep(self, seconds: float) -> None:
         raise AssertionError("the port slept")
+
+    def system_time(self) -> int:
+        return 0
+
+    def set_timer(self, due_time: int, call: Callable[[], None]) -> Callable[[], bool]:
+        raise AssertionError("the port set a timer")
 
     def performance_counter(self) -> int:
         return 0
