@@ -6,11 +6,13 @@ allocation and free are this side's duties. What failed half-way is undone befor
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
 from codecrig.portcls import (
+    IRQL,
     KSAUDIO_POSITION,
     KSAUDIO_PRESENTATION_POSITION,
     KSRTAUDIO_BUFFER,
@@ -49,10 +51,14 @@ _MASK32 = 0xFFFFFFFF
 
 
 class PortWaveRTStream(IPortWaveRTStream):
-    """Page services for one stream, with a record of what is allocated and mapped."""
+    """Page services for one stream, with a record of what is allocated and mapped.
 
-    def __init__(self, pages: PageAllocator) -> None:
+    With `system` each service refuses a call from above passive context.
+    """
+
+    def __init__(self, pages: PageAllocator, system: System | None = None) -> None:
         self._pages = pages
+        self._system = system
         self._lists: list[Mdl] = []
         self._mappings: list[tuple[MemoryView, Mdl]] = []
 
@@ -67,16 +73,19 @@ class PortWaveRTStream(IPortWaveRTStream):
         return len(self._mappings)
 
     def allocate_pages_for_mdl(self, high_address: int, total_bytes: int) -> Mdl | None:
+        self._passive("allocate_pages_for_mdl")
         pages = self._pages.take(high_address, -(-total_bytes // PAGE_BYTES)) if total_bytes > 0 else ()
         return self._keep(pages, min(total_bytes, len(pages) * PAGE_BYTES)) if pages else None
 
     def allocate_contiguous_pages_for_mdl(self, low_address: int, high_address: int, total_bytes: int) -> Mdl | None:
+        self._passive("allocate_contiguous_pages_for_mdl")
         if total_bytes <= 0:
             return None
         pages = self._pages.take_contiguous(low_address, high_address, -(-total_bytes // PAGE_BYTES))
         return self._keep(pages, total_bytes) if pages else None
 
     def map_allocated_pages(self, memory_descriptor_list: Mdl, cache_type: MEMORY_CACHING_TYPE) -> MemoryView | None:
+        self._passive("map_allocated_pages")
         self._check(memory_descriptor_list)
         base = self._pages.memory.physical_address
         view = PieceView(
@@ -87,6 +96,7 @@ class PortWaveRTStream(IPortWaveRTStream):
         return view
 
     def unmap_allocated_pages(self, base_address: MemoryView, memory_descriptor_list: Mdl) -> None:
+        self._passive("unmap_allocated_pages")
         for index, (view, mdl) in enumerate(self._mappings):
             if view is base_address and mdl is memory_descriptor_list:
                 del self._mappings[index]
@@ -94,6 +104,7 @@ class PortWaveRTStream(IPortWaveRTStream):
         raise NtStatusError(NTSTATUS.INVALID_PARAMETER, "no such mapping of these pages")
 
     def free_pages_from_mdl(self, memory_descriptor_list: Mdl) -> None:
+        self._passive("free_pages_from_mdl")
         self._check(memory_descriptor_list)
         if any(mdl is memory_descriptor_list for _, mdl in self._mappings):
             raise NtStatusError(NTSTATUS.INVALID_PARAMETER, "the pages are still mapped: unmap them first")
@@ -101,16 +112,22 @@ class PortWaveRTStream(IPortWaveRTStream):
         self._pages.give_back(memory_descriptor_list.page_numbers)
 
     def get_physical_pages_count(self, memory_descriptor_list: Mdl) -> int:
+        self._passive("get_physical_pages_count")
         self._check(memory_descriptor_list)
         return len(memory_descriptor_list.page_numbers)
 
     def get_physical_page_address(self, memory_descriptor_list: Mdl, index: int) -> int:
+        self._passive("get_physical_page_address")
         self._check(memory_descriptor_list)
         if not 0 <= index < len(memory_descriptor_list.page_numbers):
             raise NtStatusError(
                 NTSTATUS.INVALID_PARAMETER, f"page {index} of {len(memory_descriptor_list.page_numbers)}"
             )
         return memory_descriptor_list.page_numbers[index] * PAGE_BYTES
+
+    def _passive(self, method: str) -> None:
+        if self._system is not None:
+            self._system.require(IRQL.PASSIVE, f"IPortWaveRTStream.{method}")
 
     def _keep(self, pages: tuple[int, ...], byte_count: int) -> Mdl:
         mdl = Mdl(pages, byte_count)
@@ -207,8 +224,32 @@ class PortWaveRT(IPortWaveRT):
                 error.add_note(f"also, while closing the port: {problem}")
 
 
+class PinRegister(MemoryView):
+    """A hardware register as the client of a pin sees it: for reading, until the pin is closed."""
+
+    def __init__(self, pin: "WaveRTPin", register: MemoryView) -> None:
+        self._pin = pin
+        self._register = register
+
+    @property
+    def physical_address(self) -> int:
+        return self._register.physical_address
+
+    @property
+    def length(self) -> int:
+        return self._register.length
+
+    def read(self, offset: int, length: int) -> bytes:
+        if self._pin.closed:
+            raise NtStatusError(NTSTATUS.INVALID_DEVICE_STATE, "the mapping ended with the pin")
+        return self._register.read(offset, length)
+
+    def write(self, offset: int, data: bytes) -> None:
+        raise NtStatusError(NTSTATUS.NOT_SUPPORTED, "a hardware register is for reading only")
+
+
 class WaveRTPin:
-    """One open pin: a stream of the miniport as a client sees it."""
+    """One open pin: a stream of the miniport as a client sees it. All methods but `position`: passive context."""
 
     def __init__(
         self, miniport: IMiniportWaveRT, port: PortWaveRT, pin: int, capture: bool, data_format: Format
@@ -230,7 +271,7 @@ class WaveRTPin:
         self._mapping: MemoryView | None = None
         self._buffer: MemoryView | None = None
         self._closed = False
-        self._port_stream = PortWaveRTStream(port.pages)
+        self._port_stream = PortWaveRTStream(port.pages, port.system)
         try:
             self._stream = miniport.new_stream(self._port_stream, pin, capture, data_format)
         except BaseException:
@@ -249,12 +290,22 @@ class WaveRTPin:
     # ------------------------------------------------------------------ states
 
     @property
+    def closed(self) -> bool:
+        """True from the beginning of `close` on."""
+        return self._closed
+
+    def _passive(self, method: str) -> None:
+        """The miniport's methods behind `method` may block: refuse a call from deferred or interrupt context."""
+        self._port.system.require(IRQL.PASSIVE, f"WaveRTPin.{method}")
+
+    @property
     def state(self) -> KSSTATE:
         """The state last reached."""
         return self._state
 
     def set_state(self, state: KSSTATE) -> None:
         """Go to `state` in single steps. Raises NtStatusError; the pin then stays in the last state reached."""
+        self._passive("set_state")
         if state is self._state:
             self._stream.set_state(state)
         while self._state is not state:
@@ -287,6 +338,7 @@ class WaveRTPin:
 
     def allocate(self, requested_bytes: int, notification_count: int | None = None) -> KSRTAUDIO_BUFFER:
         """Allocate and map the cyclic buffer: KSPROPERTY_RTAUDIO_BUFFER, or with a count ..._WITH_NOTIFICATION."""
+        self._passive("allocate")
         if self._allocated is not None:
             raise NtStatusError(NTSTATUS.INVALID_DEVICE_REQUEST, "the pin has a buffer")
         if notification_count is None:
@@ -315,6 +367,10 @@ class WaveRTPin:
             CallMemoryBarrier=allocated.CacheType is MEMORY_CACHING_TYPE.WRITE_COMBINED,
         )
 
+    def _free_unless_running(self) -> None:
+        if self._state is not KSSTATE.RUN:
+            self._free()
+
     def _free(self) -> None:
         """Unmap the buffer and free it by the method that matches its allocation."""
         allocated, self._allocated, self._buffer = self._allocated, None, None
@@ -337,27 +393,39 @@ class WaveRTPin:
 
     def presentation_position(self) -> KSAUDIO_PRESENTATION_POSITION:
         """Frames presented since STOP and the performance counter of that instant. Render only."""
-        return self._rendering().get_output_stream_presentation_position()
+        return self._rendering("presentation_position").get_output_stream_presentation_position()
 
     def position_register(self) -> KSRTAUDIO_HWREGISTER:
-        """The position register, once in the life of the pin. Raises NtStatusError."""
+        """The position register, once in the life of the pin.
+
+        Raises NOT_SUPPORTED if the board has none: use `position` then.
+        """
         return self._register("position", self._stream.get_position_register)
 
     def clock_register(self) -> KSRTAUDIO_HWREGISTER:
-        """The clock register, once in the life of the pin. Raises NtStatusError."""
+        """The clock register, once in the life of the pin. Raises NOT_SUPPORTED if the board has none."""
         return self._register("clock", self._stream.get_clock_register)
 
     def _register(self, name: str, get: Callable[[], KSRTAUDIO_HWREGISTER]) -> KSRTAUDIO_HWREGISTER:
+        self._passive(f"{name}_register")
+        if self._closed:
+            raise NtStatusError(NTSTATUS.INVALID_DEVICE_STATE, "the pin is closed")
         if name in self._registers_given:
             raise NtStatusError(NTSTATUS.INVALID_DEVICE_REQUEST, f"the {name} register is mapped already")
-        register = get()
+        try:
+            register = get()
+        except NtStatusError as error:
+            if error.status is NTSTATUS.NOT_IMPLEMENTED:  # the sample drivers' word for the same
+                raise NtStatusError(NTSTATUS.NOT_SUPPORTED, error.text) from error
+            raise
         self._registers_given.add(name)
-        return register
+        return replace(register, Register=PinRegister(self, register.Register))
 
     # ------------------------------------------------------------------ events
 
     def register_event(self, event: KEvent) -> None:
         """Set `event` at each packet end. Raises INVALID_DEVICE_STATE without a notification buffer."""
+        self._passive("register_event")
         if self._notification is None or not self._notification_count:
             raise NtStatusError(NTSTATUS.INVALID_DEVICE_STATE, "allocate a buffer with notification first")
         self._notification.register_notification_event(event)
@@ -365,6 +433,7 @@ class WaveRTPin:
 
     def unregister_event(self, event: KEvent) -> None:
         """Never set `event` again. Raises NOT_FOUND."""
+        self._passive("unregister_event")
         if self._notification is None:
             raise NtStatusError(NTSTATUS.NOT_FOUND, "the event is not registered")
         self._notification.unregister_notification_event(event)
@@ -383,7 +452,7 @@ class WaveRTPin:
         data are in the buffer before the miniport is asked. Raises DATA_LATE_ERROR if the engine is there already, then
         `resynchronise` finds the next place, and DATA_OVERRUN if the packet in that place has not been moved yet.
         """
-        output = self._rendering()
+        output = self._rendering("write_packet")
         if len(data) != self.packet_bytes:
             raise ValueError(f"expected a packet of {self.packet_bytes} bytes, found {len(data)}")
         number = self.next_write_packet
@@ -395,7 +464,7 @@ class WaveRTPin:
 
     def packet_count(self) -> int:
         """Packets that the engine has moved out of the buffer since STOP, modulo 2^32."""
-        return self._rendering().get_packet_count()
+        return self._rendering("packet_count").get_packet_count()
 
     def resynchronise(self) -> int:
         """Continue behind the packet that is being moved now; returns how many packet numbers are skipped."""
@@ -406,13 +475,15 @@ class WaveRTPin:
 
     def read_packet(self) -> tuple[ReadPacket, bytes]:
         """The oldest intact packet not read yet, with its bytes. Raises DEVICE_NOT_READY if none is complete."""
+        self._passive("read_packet")
         if self._input is None:
             raise NtStatusError(NTSTATUS.NOT_SUPPORTED, "the stream has no input interface")
         packet = self._input.get_read_packet()
         offset = packet.PacketNumber % self.packets * self.packet_bytes
         return packet, self.buffer.read(offset, self.packet_bytes)
 
-    def _rendering(self) -> IMiniportWaveRTOutputStream:
+    def _rendering(self, method: str) -> IMiniportWaveRTOutputStream:
+        self._passive(method)
         if self._output is None:
             raise NtStatusError(NTSTATUS.NOT_SUPPORTED, "the stream has no output interface")
         return self._output
@@ -422,8 +493,10 @@ class WaveRTPin:
     def close(self) -> None:
         """Take the stream down to STOP, unregister events, free the buffer, release. Closing twice is harmless.
 
-        Goes through to the end whatever fails; the first failure is raised afterwards.
+        Goes through to the end whatever fails; the first failure is raised afterwards. Only the buffer of a stream that
+        cannot be brought out of RUN is not freed: the engine still works in it.
         """
+        self._passive("close")
         if self._closed:
             return
         self._closed = True
@@ -431,7 +504,7 @@ class WaveRTPin:
         releases = [held.release for held in (self._notification, self._input, self._output) if held is not None]
         steps: list[Callable[[], object]] = [lambda: self.set_state(KSSTATE.STOP)]
         steps += [partial(self.unregister_event, event) for event in self._events]
-        steps += [self._free, *releases, self._stream.release, self._port_stream.release]
+        steps += [self._free_unless_running, *releases, self._stream.release, self._port_stream.release]
         for step in steps:
             try:
                 step()

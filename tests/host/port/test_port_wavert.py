@@ -8,6 +8,7 @@ from codecrig.port import PortWaveRT
 from codecrig.port.pages import PageAllocator
 from codecrig.portcls import (
     DEVICE_DESCRIPTION,
+    IRQL,
     KSAUDIO_POSITION,
     KSAUDIO_PRESENTATION_POSITION,
     KSRTAUDIO_HWLATENCY,
@@ -24,6 +25,7 @@ from codecrig.portcls import (
     IMiniportWaveRTStreamNotification,
     IPortWaveRT,
     IPortWaveRTStream,
+    IrqlError,
     IUnknown,
     KEvent,
     Mdl,
@@ -156,7 +158,7 @@ class PaperStream(IMiniportWaveRTStreamNotification, IMiniportWaveRTOutputStream
         return KSRTAUDIO_HWLATENCY(64, 1, 2)
 
     def get_position_register(self) -> KSRTAUDIO_HWREGISTER:
-        raise NtStatusError(NTSTATUS.NOT_SUPPORTED)
+        raise NtStatusError(self.diary.failing.get("position register", NTSTATUS.NOT_SUPPORTED), "none here")
 
     def get_clock_register(self) -> KSRTAUDIO_HWREGISTER:
         return KSRTAUDIO_HWREGISTER(ArrayView(1), 32, 1, 1, 1)
@@ -348,6 +350,78 @@ def test_registers_are_given_once() -> None:
             with pytest.raises(NtStatusError) as caught:
                 call()
             assert caught.value.status is status
+
+
+@pytest.mark.parametrize("answer", [NTSTATUS.NOT_SUPPORTED, NTSTATUS.NOT_IMPLEMENTED])
+def test_a_missing_register_has_one_name_for_the_client(answer: NTSTATUS) -> None:
+    miniport = PaperMiniport()
+    miniport.diary.failing["position register"] = answer
+    with PortWaveRT(miniport, StillSystem()) as port, pytest.raises(NtStatusError, match="none here") as caught:
+        port.open_pin(0, False, FORMAT).position_register()
+    assert caught.value.status is NTSTATUS.NOT_SUPPORTED
+
+
+def test_closing_the_pin_ends_the_mapping_of_its_registers() -> None:
+    with PortWaveRT(PaperMiniport(), StillSystem()) as port:
+        pin = port.open_pin(0, False, FORMAT)
+        register = pin.clock_register().Register
+        assert (register.length, register.physical_address) == (PAGE_BYTES, 0x10000)
+        assert register.read(0, 4) == bytes(4)
+        with pytest.raises(NtStatusError) as caught:
+            register.write(0, b"1234")
+        assert caught.value.status is NTSTATUS.NOT_SUPPORTED
+        pin.close()
+        for late in (lambda: register.read(0, 4), pin.clock_register):
+            with pytest.raises(NtStatusError) as caught:
+                late()
+            assert caught.value.status is NTSTATUS.INVALID_DEVICE_STATE
+
+
+def test_the_buffer_of_a_stream_that_cannot_leave_run_is_not_freed() -> None:
+    miniport = PaperMiniport()
+    port = PortWaveRT(miniport, StillSystem())
+    pin = port.open_pin(0, False, FORMAT, packet_bytes=960)
+    pin.set_state(KSSTATE.RUN)
+    miniport.diary.failing["set_state PAUSE"] = NTSTATUS.IO_DEVICE_ERROR
+    with pytest.raises(NtStatusError) as caught:
+        port.close()
+    assert caught.value.status is NTSTATUS.IO_DEVICE_ERROR
+    assert "free notified" not in miniport.diary.calls and miniport.diary.calls[-1] == "destroy"
+    assert port.pages.free_pages == 7
+
+
+def test_what_may_block_is_refused_in_deferred_context() -> None:
+    system = StillSystem()
+    with PortWaveRT(PaperMiniport(), system) as port:
+        pin = port.open_pin(0, False, FORMAT, packet_bytes=960)
+        mdl = pin._port_stream.allocate_pages_for_mdl(0xFFFFF, 1)
+        assert mdl is not None
+        blocking: list[Callable[[], object]] = [
+            lambda: pin.set_state(KSSTATE.ACQUIRE),
+            lambda: pin.allocate(960),
+            lambda: pin.register_event(KEvent()),
+            lambda: pin.unregister_event(pin.event),
+            lambda: pin.write_packet(bytes(960)),
+            pin.packet_count,
+            pin.read_packet,
+            pin.presentation_position,
+            pin.clock_register,
+            pin.position_register,
+            pin.close,
+            lambda: pin._port_stream.allocate_pages_for_mdl(0xFFFFF, 1),
+            lambda: pin._port_stream.allocate_contiguous_pages_for_mdl(0, 0xFFFFF, 1),
+            lambda: pin._port_stream.map_allocated_pages(mdl, MEMORY_CACHING_TYPE.CACHED),
+            lambda: pin._port_stream.get_physical_pages_count(mdl),
+            lambda: pin._port_stream.get_physical_page_address(mdl, 0),
+            lambda: pin._port_stream.free_pages_from_mdl(mdl),
+        ]
+        with system.at(IRQL.DISPATCH):
+            assert pin.position() == KSAUDIO_POSITION(0, 0)
+            for call in blocking:
+                with pytest.raises(IrqlError, match="expected a call from passive context or below; found deferred"):
+                    call()
+        assert pin.state is KSSTATE.STOP and not pin.closed
+        pin._port_stream.free_pages_from_mdl(mdl)
 
 
 def test_errors_while_closing_do_not_hide_the_first_one() -> None:
