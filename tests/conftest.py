@@ -1,9 +1,9 @@
 """Boards as fixtures, and the rule that CI skips nothing.
 
-`--board NAME` (may be given several times) chooses where the tests that ask for `board` run; the default is the Python
-model and the twin, and the cocotb bench for a few. The test ids differ only in the board's name. Build and start
-problems of the machine (a missing compiler) skip with the tool's name; with `--no-skips`, as CI runs it, a skip fails
-the run.
+`--board NAME`, an option of the package's pytest plugin that may be given several times, chooses where the tests that
+ask for `board` run; the default is the Python model and the twin, and the cocotb bench for a few. The test ids differ
+only in the board's name. Build and start problems of the machine (a missing compiler) skip with the tool's name; with
+`--no-skips`, as CI runs it, a skip fails the run.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ IN_BENCH = "CODECRIG_COCOTB_TEST"  # set in the simulation, see tests/hdl/cocotb
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--board", action="append", metavar="NAME", help="where to run: default model and twin")
     parser.addoption("--no-skips", action="store_true", help="a skipped test fails the run")
 
 

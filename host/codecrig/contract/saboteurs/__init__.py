@@ -1,0 +1,1 @@
+"""Defects with a name: for each rule at least one on which its check fails."""
