@@ -16,7 +16,7 @@ from codecrig.board import Board, BoardError, BoardSystem, EventRecord, Snapshot
 from codecrig.link import registers as regs
 from codecrig.link.registers import InputSelect
 from codecrig.miniport import MiniportWaveRT
-from codecrig.miniport.wavert import CAPTURE_PIN, RENDER_PIN
+from codecrig.miniport.engine import CAPTURE_PIN, RENDER_PIN
 from codecrig.port import PortWaveRT, WaveRTPin
 from codecrig.portcls import KSSTATE, NTSTATUS, Format, NtStatusError
 

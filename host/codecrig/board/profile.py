@@ -24,7 +24,7 @@ PROFILE_FILE = "board.toml"
 SEARCH_VARIABLE = "CODECRIG_BOARDS"
 
 Kind = Literal["model", "cocotb", "twin", "usb"]
-SampleFormat = Literal["pcm16", "pcm24", "pcm32"]
+SampleFormat = Literal["pcm8", "pcm16", "pcm24", "pcm32"]
 Feature = Literal[
     "render",
     "capture",
@@ -108,7 +108,7 @@ class BoardProfile(_Table, frozen=True, forbid_unknown_fields=True, kw_only=True
     clock_hz: tuple[_Positive, _Positive]
     """System clock as numerator and denominator."""
     frame_clocks: _Positive
-    """System clocks in one frame."""
+    """System clocks in one frame at the first of `rates`."""
     rates: Annotated[list[_Positive], msgspec.Meta(min_length=1)]
     """Sample rates that streams may ask for, in whole Hz as formats name them."""
     formats: Annotated[list[SampleFormat], msgspec.Meta(min_length=1)]
@@ -136,8 +136,16 @@ class BoardProfile(_Table, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     @property
     def frame_rate(self) -> Fraction:
-        """Frames per second, nominal and exact."""
+        """Frames per second at the first of `rates`, nominal and exact."""
         return self.clock_rate / self.frame_clocks
+
+    def frame_clocks_at(self, sample_rate: int) -> int:
+        """System clocks in one frame at a rate that a format names, one of `rates`."""
+        return self.frame_clocks * self.rates[0] // sample_rate
+
+    def frame_rate_at(self, sample_rate: int) -> Fraction:
+        """Frames per second at a rate that a format names, nominal and exact."""
+        return self.clock_rate / self.frame_clocks_at(sample_rate)
 
 
 def search_path() -> list[Path]:

@@ -1,21 +1,15 @@
 """MiniportWaveRT: the WaveRT driver of a codecrig board.
 
-Pin 0 renders on stream 0, pin 1 captures on stream 1. Every position, count and time comes from a snapshot that the
-board took or from an event that it posted; none is computed from host time. Audio data is never touched: it
-goes between the client's view of the buffer and the engine.
+Every position, count and time comes from a snapshot that the board took or from an event that it posted; none is
+computed from host time. Audio data is never touched: it goes between the client's view of the buffer and the engine.
 """
 
-import struct
-from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from codecrig.board import Board, EventRecord, Snapshot, stream_register
-from codecrig.board.clock import join_time
-from codecrig.link import Request
+from codecrig.board import Board, EventRecord, Snapshot
 from codecrig.link import registers as regs
-from codecrig.link.registers import Cause, InputSelect, StreamState
+from codecrig.link.registers import Cause, StreamState
 from codecrig.portcls import (
     DEVICE_DESCRIPTION,
     KSAUDIO_POSITION,
@@ -43,26 +37,15 @@ from codecrig.portcls import (
     MemoryView,
     NtStatusError,
     ReadPacket,
-    System,
     join_pieces,
 )
 
-RENDER_PIN = 0
-CAPTURE_PIN = 1
-DESCRIPTORS_PER_STREAM = 64
-"""Four streams share the last page of audio memory: 256 descriptors. 31 pages and two packets need at most 33."""
-FIFO_BYTES = 64
-"""What the engine's FIFO can hold at most, whatever the format."""
-HANDOVER_FRAMES = 2
-"""From the engine to the DAC pin: one frame in the converter hub, one in the serializer."""
-STATE_TRIES = 50
-"""Reads of STATUS until a new state must be reached; the engine visits each stream within a frame (21 us)."""
+from .engine import FIFO_BYTES, HANDOVER_FRAMES, Descriptor, EngineMiniport, EngineStream
+
 KEPT_BOUNDARIES = 8
 """Packet ends whose times are remembered for GetReadPacket; a client further behind has lost the data anyway."""
 
 _MASK32 = 0xFFFFFFFF
-_STREAM_CAUSES = sum(1 << cause for cause in Cause if cause < Cause.TIMER)
-_PCM_NAMES = {16: "pcm16", 24: "pcm24", 32: "pcm32"}
 
 
 @dataclass(slots=True)
@@ -102,44 +85,20 @@ class RegisterView(MemoryView):
         raise NtStatusError(NTSTATUS.NOT_SUPPORTED, "a hardware register is for reading only")
 
 
-class MiniportWaveRT(IMiniportWaveRT):
+class MiniportWaveRT(EngineMiniport, IMiniportWaveRT):
     """The WaveRT miniport of one board."""
-
-    def __init__(self, board: Board) -> None:
-        self._board = board
-        self._system: System | None = None
-        self._streams: dict[int, MiniportWaveRTStream] = {}
-
-    @property
-    def board(self) -> Board:
-        """The board that this miniport drives. For its streams; a port has no business with it."""
-        return self._board
 
     def init(self, unknown_adapter: IUnknown | None, resource_list: object | None, port: IPortWaveRT) -> NTSTATUS:
         # WaveRT has no notification through the port, so the pointer is not kept and needs no reference.
         self._system = port.system
         return NTSTATUS.SUCCESS
 
-    def queue_deferred(self, call: Callable[[], None]) -> None:
-        """Run `call` in deferred context. For the streams."""
-        assert self._system is not None, "no stream without init"
-        self._system.queue_deferred(call)
-
     def new_stream(
         self, port_stream: IPortWaveRTStream, pin: int, capture: bool, data_format: Format
     ) -> IMiniportWaveRTStream:
-        if pin not in (RENDER_PIN, CAPTURE_PIN):
-            raise NtStatusError(NTSTATUS.INVALID_PARAMETER, f"pin {pin}: pins are 0 (render) and 1 (capture)")
-        if capture != (pin == CAPTURE_PIN):
-            direction = "capture" if pin == CAPTURE_PIN else "render"
-            raise NtStatusError(NTSTATUS.INVALID_PARAMETER, f"pin {pin} is for {direction}")
-        self.check_format(data_format)
-        if pin in self._streams:
-            raise NtStatusError(NTSTATUS.INVALID_DEVICE_REQUEST, f"the stream of pin {pin} is in use")
+        engine = self.open_engine_stream(pin, capture, data_format)
         kind = WaveRTCaptureStream if capture else WaveRTRenderStream
-        stream = kind(self, port_stream, pin, data_format)
-        self._streams[pin] = stream
-        return stream
+        return kind(self, port_stream, engine)
 
     def get_device_description(self) -> DEVICE_DESCRIPTION:
         memory_bytes = self._board.profile.memory.audio_bytes
@@ -147,83 +106,46 @@ class MiniportWaveRT(IMiniportWaveRT):
             Master=True, ScatterGather=True, MaximumPhysicalAddress=memory_bytes - 1, MaximumLength=memory_bytes
         )
 
-    def check_format(self, data_format: Format) -> None:
-        """Raise INVALID_PARAMETER, with what would be accepted, unless the board can stream `data_format`."""
-        profile = self._board.profile
-        problem = ""
-        if data_format.is_float:
-            problem = "float samples; the board takes PCM"
-        elif data_format.sample_rate not in profile.rates:
-            problem = f"{data_format.sample_rate} Hz; the board takes {', '.join(map(str, profile.rates))}"
-        elif data_format.channels not in profile.channels:
-            problem = f"{data_format.channels} channels; the board takes {', '.join(map(str, profile.channels))}"
-        elif _PCM_NAMES.get(data_format.container_bits) not in profile.formats:
-            problem = f"{data_format.container_bits} bits; the board takes {', '.join(profile.formats)}"
-        if problem:
-            raise NtStatusError(NTSTATUS.INVALID_PARAMETER, f"unsupported format: {problem}")
-
-    def forget(self, pin: int) -> None:
-        """The stream of `pin` was destroyed. For the stream itself."""
-        del self._streams[pin]
-
 
 class MiniportWaveRTStream(IMiniportWaveRTStreamNotification):
     """What render and capture streams have in common."""
 
-    capture: bool
-
-    def __init__(
-        self, miniport: MiniportWaveRT, port_stream: IPortWaveRTStream, stream: int, data_format: Format
-    ) -> None:
+    def __init__(self, miniport: MiniportWaveRT, port_stream: IPortWaveRTStream, engine: EngineStream) -> None:
         self._miniport = miniport
         self._port_stream = port_stream
         self._board = miniport.board
-        self._stream = stream
-        self._format = data_format
+        self._engine = engine
         self._state = KSSTATE.STOP
         self._buffer: _Buffer | None = None
         self._events: list[KEvent] = []
         self._reported_play_bytes = 0
         self._run_ticks = 0
         self._first_run_ticks = 0
-        self._hears_adc = True
         self._paused_at_bytes: list[int] = []
         self._boundaries: deque[tuple[int, int]] = deque(maxlen=KEPT_BOUNDARIES)
         self._packets_done = 0
         miniport.add_ref()
         port_stream.add_ref()
-        self._unsubscribe = self._board.events.subscribe(stream, self._interrupt)
+        engine.subscribe(self._interrupt)
 
     def destroy(self) -> None:
         try:
             if self._state is not KSSTATE.STOP:
                 self.set_state(KSSTATE.STOP)
         finally:
-            self._unsubscribe()
-            self._miniport.forget(self._stream)
+            self._engine.close()
             self._port_stream.release()
             self._miniport.release()
 
     # ------------------------------------------------------------------ format and state
 
-    @property
-    def _codec_delay_frames(self) -> int:
-        """One direction's share of the converter's group delay, rounded up.
-
-        The DAC plays whatever is rendered. Capture passes the ADC only where it listens to it: digital loopback and
-        pattern come without delay. What it listens to is looked up at each RUN.
-        """
-        if self.capture and not self._hears_adc:
-            return 0
-        return -(-self._board.profile.converter.group_delay_frames // 2)
-
     def set_format(self, data_format: Format) -> NTSTATUS:
         if self._state is KSSTATE.RUN:
             raise NtStatusError(NTSTATUS.INVALID_PARAMETER, "the format cannot change in RUN")
-        self._miniport.check_format(data_format)
-        if self._buffer is not None and data_format != self._format:
+        self._miniport.check_format(self._engine.number, data_format)
+        if self._buffer is not None and data_format != self._engine.format:
             raise NtStatusError(NTSTATUS.INVALID_PARAMETER, "the format cannot change while a buffer is allocated")
-        self._format = data_format
+        self._engine.format = data_format
         return NTSTATUS.SUCCESS
 
     def set_state(self, state: KSSTATE) -> NTSTATUS:
@@ -232,42 +154,20 @@ class MiniportWaveRTStream(IMiniportWaveRTStreamNotification):
         if state is KSSTATE.RUN:
             if self._buffer is None:
                 raise NtStatusError(NTSTATUS.INVALID_DEVICE_STATE, "RUN without a buffer: allocate one first")
-            ticks = self._command(StreamState.RUN)
+            ticks = self._engine.command(StreamState.RUN)
             self._run_ticks = ticks
             if self._first_run_ticks == 0:
                 self._first_run_ticks = ticks
         elif state is KSSTATE.STOP:
-            self._command(StreamState.STOP)
+            self._engine.command(StreamState.STOP)
             self._forget_progress()
         elif self._state is KSSTATE.RUN:
-            self._command(StreamState.PAUSE)
+            self._engine.command(StreamState.PAUSE)
             # Boundaries crossed in RUN are delivered now; from here on no event is set.
             self._board.poll()
-            self._paused_at_bytes.append(self._snapshot().bytes)
+            self._paused_at_bytes.append(self._engine.snapshot().bytes)
         self._state = state
         return NTSTATUS.SUCCESS
-
-    def _command(self, state: StreamState) -> int:
-        """Ask the engine for a state and wait until it acts on it; returns the board time of the order."""
-        order = Request.write_word(stream_register(self._stream, regs.STREAM_CONTROL), state)
-        status = Request.read(stream_register(self._stream, regs.STREAM_STATUS), 4)
-        clock, converter = Request.read(regs.FPGA_TIME_HI, 12), Request.read(regs.FPGA_CONVERTER_CONTROL, 4)
-        time, control, _, found = self._board.transact([clock, converter, order, status])
-        if state is StreamState.RUN:
-            select = control[0] >> regs.FPGA_CONVERTER_CONTROL_INPUT_SELECT_LSB & 3
-            self._hears_adc = select not in (InputSelect.LOOPBACK, InputSelect.PATTERN)
-        for _ in range(STATE_TRIES):
-            if found[0] >> regs.STREAM_STATUS_FAULT_LSB & 1:
-                raise NtStatusError(
-                    NTSTATUS.IO_DEVICE_ERROR, f"stream {self._stream} is halted by a fault: see its FAULT event"
-                )
-            if found[0] & 3 == state:
-                return join_time(*struct.unpack("<3I", time))
-            found = self._board.transact([status])[0]
-        raise NtStatusError(
-            NTSTATUS.IO_DEVICE_ERROR,
-            f"stream {self._stream} did not reach {state.name} within {STATE_TRIES} reads of STATUS",
-        )
 
     def _forget_progress(self) -> None:
         self._reported_play_bytes = 0
@@ -278,18 +178,11 @@ class MiniportWaveRTStream(IMiniportWaveRTStreamNotification):
 
     # ------------------------------------------------------------------ positions
 
-    def _snapshot(self) -> Snapshot:
-        return self._board.snapshot(self._stream)
-
-    @abstractmethod
-    def _play_frames(self, snapshot: Snapshot) -> int:
-        """Frames at the converter's outer side."""
-
     def get_position(self) -> KSAUDIO_POSITION:
         if self._buffer is None:
             return KSAUDIO_POSITION(0, 0)
-        snapshot = self._snapshot()
-        play_bytes = self._play_frames(snapshot) * self._format.block_bytes
+        snapshot = self._engine.snapshot()
+        play_bytes = self._engine.outer_frames(snapshot) * self._engine.format.block_bytes
         if snapshot.state is not StreamState.STOP:
             play_bytes = self._reported_play_bytes = max(play_bytes, self._reported_play_bytes)
         size = self._buffer.actual_bytes
@@ -297,12 +190,12 @@ class MiniportWaveRTStream(IMiniportWaveRTStreamNotification):
 
     def get_hw_latency(self) -> KSRTAUDIO_HWLATENCY:
         def reference_time(frames: int) -> int:
-            return -(-frames * REFERENCE_TIME_PER_SECOND // self._format.sample_rate)
+            return -(-frames * REFERENCE_TIME_PER_SECOND // self._engine.format.sample_rate)
 
         return KSRTAUDIO_HWLATENCY(
             FifoSize=FIFO_BYTES,
             ChipsetDelay=reference_time(HANDOVER_FRAMES),
-            CodecDelay=reference_time(self._codec_delay_frames),
+            CodecDelay=reference_time(self._engine.codec_delay_frames),
         )
 
     def get_position_register(self) -> KSRTAUDIO_HWREGISTER:
@@ -334,7 +227,7 @@ class MiniportWaveRTStream(IMiniportWaveRTStreamNotification):
     def _allocate(self, packets: int, requested_size: int, *, notification: bool) -> AudioBuffer:
         if self._buffer is not None:
             raise NtStatusError(NTSTATUS.INVALID_DEVICE_REQUEST, "the stream has a buffer: free it first")
-        block_bytes = self._format.block_bytes
+        block_bytes = self._engine.format.block_bytes
         if requested_size < block_bytes:
             raise NtStatusError(
                 NTSTATUS.UNSUCCESSFUL, f"a buffer of {requested_size} bytes is less than one frame of {block_bytes}"
@@ -360,13 +253,13 @@ class MiniportWaveRTStream(IMiniportWaveRTStreamNotification):
         self._forget_progress()
         return AudioBuffer(mdl, actual_bytes, 0, MEMORY_CACHING_TYPE.WRITE_COMBINED)
 
-    def _descriptors(self, buffer: _Buffer) -> bytes:
+    def _descriptors(self, buffer: _Buffer) -> list[Descriptor]:
         """The descriptor ring: one for each run of touching pages in a packet, an event at each packet's end."""
         addresses = [
             self._port_stream.get_physical_page_address(buffer.mdl, page)
             for page in range(self._port_stream.get_physical_pages_count(buffer.mdl))
         ]
-        ring = bytearray()
+        ring = []
         for packet in range(buffer.packets):
             position, end = packet * buffer.packet_bytes, (packet + 1) * buffer.packet_bytes
             pieces = []
@@ -379,45 +272,21 @@ class MiniportWaveRTStream(IMiniportWaveRTStreamNotification):
             for address, length in runs:
                 is_end = (address, length) == runs[-1]
                 flags = 1 << regs.DESCRIPTOR_KEEP_BIT | int(is_end) << regs.DESCRIPTOR_EVENT_FLAG_BIT
-                for word in (address, length, packet, flags):
-                    ring += word.to_bytes(4, "little")
-        if len(ring) > DESCRIPTORS_PER_STREAM * regs.DESCRIPTOR_BYTES:
-            raise NtStatusError(
-                NTSTATUS.INSUFFICIENT_RESOURCES,
-                f"expected at most {DESCRIPTORS_PER_STREAM} pieces; found {len(ring) // regs.DESCRIPTOR_BYTES}",
-            )
-        return bytes(ring)
+                ring.append(Descriptor(address, length, packet, flags))
+        return ring
 
     def _program(self, buffer: _Buffer) -> None:
-        ring = self._descriptors(buffer)
-        page = self._board.profile.memory.audio_bytes - PAGE_BYTES
-        ring_base = page + self._stream * DESCRIPTORS_PER_STREAM * regs.DESCRIPTOR_BYTES
-        config = (
-            int(self.capture) << regs.STREAM_CONFIG_CAPTURE_LSB
-            | (self._format.container_bytes - 1) << regs.STREAM_CONFIG_CONTAINER_LSB
-            | (self._format.channels - 1) << regs.STREAM_CONFIG_CHANNELS_LSB
-        )
         causes = 1 << Cause.UNDERRUN | 1 << Cause.OVERRUN | 1 << Cause.FAULT
         if buffer.notification:
             causes |= 1 << Cause.DESCRIPTOR
-        words = (
-            (regs.STREAM_CONFIG, config),
-            (regs.STREAM_RING_BASE, ring_base),
-            (regs.STREAM_RING_SIZE, len(ring) // regs.DESCRIPTOR_BYTES),
-            (regs.STREAM_EVENT_CAUSE, _STREAM_CAUSES),
-            (regs.STREAM_EVENT_ENABLE, causes),
-        )
-        self._board.transact([Request.write(ring_base, ring), *self._writes(words)])
-
-    def _writes(self, words: tuple[tuple[int, int], ...]) -> list[Request]:
-        return [Request.write_word(stream_register(self._stream, offset), value) for offset, value in words]
+        self._engine.program(self._descriptors(buffer), causes=causes)
 
     def _free(self, mdl: Mdl | None) -> None:
         if mdl is None or self._buffer is None:
             return
         if mdl is not self._buffer.mdl:
             raise NtStatusError(NTSTATUS.INVALID_PARAMETER, "the page list is not the one of this stream's buffer")
-        self._board.transact(self._writes(((regs.STREAM_EVENT_ENABLE, 0), (regs.STREAM_RING_SIZE, 0))))
+        self._engine.clear_settings()
         self._buffer = None
         self._port_stream.free_pages_from_mdl(mdl)
 
@@ -464,7 +333,7 @@ class MiniportWaveRTStream(IMiniportWaveRTStreamNotification):
     def _timed_snapshot(self) -> tuple[Snapshot, int]:
         """A snapshot, and the host time of its instant as the middle of the bracket around it."""
         before = self._board.link.host_time_ns()
-        snapshot = self._snapshot()
+        snapshot = self._engine.snapshot()
         return snapshot, (before + self._board.link.host_time_ns()) // 2
 
     def _host_time(self, ticks: int, snapshot: Snapshot, snapshot_host_ns: int) -> int:
@@ -476,16 +345,9 @@ class MiniportWaveRTStream(IMiniportWaveRTStreamNotification):
 class WaveRTRenderStream(MiniportWaveRTStream, IMiniportWaveRTOutputStream):
     """A render stream."""
 
-    capture = False
-
-    def __init__(
-        self, miniport: MiniportWaveRT, port_stream: IPortWaveRTStream, stream: int, data_format: Format
-    ) -> None:
-        super().__init__(miniport, port_stream, stream, data_format)
+    def __init__(self, miniport: MiniportWaveRT, port_stream: IPortWaveRTStream, engine: EngineStream) -> None:
+        super().__init__(miniport, port_stream, engine)
         self._end_of_stream = False
-
-    def _play_frames(self, snapshot: Snapshot) -> int:
-        return max(0, snapshot.frames - self._codec_delay_frames)
 
     def _forget_progress(self) -> None:
         super()._forget_progress()
@@ -493,7 +355,7 @@ class WaveRTRenderStream(MiniportWaveRTStream, IMiniportWaveRTOutputStream):
 
     def get_packet_count(self) -> int:
         buffer = self._notification_buffer()
-        return self._snapshot().bytes // buffer.packet_bytes & _MASK32
+        return self._engine.snapshot().bytes // buffer.packet_bytes & _MASK32
 
     def set_write_packet(self, packet_number: int, flags: int, eos_packet_length: int) -> NTSTATUS:
         buffer = self._notification_buffer()
@@ -506,7 +368,7 @@ class WaveRTRenderStream(MiniportWaveRTStream, IMiniportWaveRTOutputStream):
             )
         if self._end_of_stream:
             raise NtStatusError(NTSTATUS.INVALID_DEVICE_STATE, "the last packet was accepted already: STOP first")
-        count = self._snapshot().bytes // buffer.packet_bytes
+        count = self._engine.snapshot().bytes // buffer.packet_bytes
         ahead = (packet_number - count + 0x80000000 & _MASK32) - 0x80000000
         running = self._state is KSSTATE.RUN
         if ahead < (1 if running else 0):
@@ -521,22 +383,15 @@ class WaveRTRenderStream(MiniportWaveRTStream, IMiniportWaveRTOutputStream):
     def get_output_stream_presentation_position(self) -> KSAUDIO_PRESENTATION_POSITION:
         self._notification_buffer()
         snapshot, host_ns = self._timed_snapshot()
-        return KSAUDIO_PRESENTATION_POSITION(self._play_frames(snapshot), host_ns)
+        return KSAUDIO_PRESENTATION_POSITION(self._engine.outer_frames(snapshot), host_ns)
 
 
 class WaveRTCaptureStream(MiniportWaveRTStream, IMiniportWaveRTInputStream):
     """A capture stream."""
 
-    capture = True
-
-    def __init__(
-        self, miniport: MiniportWaveRT, port_stream: IPortWaveRTStream, stream: int, data_format: Format
-    ) -> None:
-        super().__init__(miniport, port_stream, stream, data_format)
+    def __init__(self, miniport: MiniportWaveRT, port_stream: IPortWaveRTStream, engine: EngineStream) -> None:
+        super().__init__(miniport, port_stream, engine)
         self._next_packet = 0
-
-    def _play_frames(self, snapshot: Snapshot) -> int:
-        return snapshot.frames + self._codec_delay_frames if snapshot.frames else 0
 
     def _forget_progress(self) -> None:
         super()._forget_progress()
@@ -564,8 +419,8 @@ class WaveRTCaptureStream(MiniportWaveRTStream, IMiniportWaveRTInputStream):
 
     def _first_frame_ticks(self, number: int, buffer: _Buffer, snapshot: Snapshot) -> int:
         """Board time at which the first frame of a packet was converted."""
-        frame_clocks = self._board.profile.frame_clocks
-        packet_frames = buffer.packet_bytes // self._format.block_bytes
+        frame_clocks = self._engine.frame_clocks
+        packet_frames = buffer.packet_bytes // self._engine.format.block_bytes
         if not self._boundaries or self._boundaries[-1][0] < max(number, 1):
             self._board.poll()
         ends = dict(self._boundaries)

@@ -56,7 +56,7 @@ def test_rates_are_exact(tmp_path: Path) -> None:
     [
         ('kind = "usb"', 'kind = "usbb"', "key `kind` has the wrong value 'usbb'", "'model', 'cocotb', 'twin', 'usb'"),
         ("[46875]", "[]", "key `rates` has the wrong value []", "a list, each of: a whole number above 0"),
-        ('["pcm16"]', '["pcm8"]', "key `formats[0]` has the wrong value 'pcm8'", "'pcm16', 'pcm24', 'pcm32'"),
+        ('["pcm16"]', '["pcm12"]', "key `formats[0]` has the wrong value 'pcm12'", "'pcm8', 'pcm16', 'pcm24', 'pcm32'"),
         ('"render"', '"rendr"', "key `features[0]` has the wrong value 'rendr'", "'render', 'capture'"),
         ("channels = [2]", "channels = [9]", "key `channels[0]` has the wrong value 9", "at least 1, at most 8"),
         ("[12000000, 1]", "[12000000, 0]", "key `clock_hz[1]` has the wrong value 0", "a whole number above 0"),
