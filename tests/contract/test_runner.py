@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from codecrig.board import open_board
+from codecrig.board import Bench, open_board
 from codecrig.contract import Check, Objects, Rig, RuleResult, Runner, Verdict, all_rules
 from codecrig.link.registers import InputSelect
 from codecrig.miniport.wavert import MiniportWaveRT
+from codecrig.port.wavert import PortWaveRTStream
 from codecrig.portcls import IRQL, KSSTATE, NTSTATUS, NtStatusError
 
 
@@ -65,7 +66,12 @@ def test_a_board_rule_without_progress_is_not_judged() -> None:
 
 
 def test_a_missing_bench_skips_with_its_reason() -> None:
-    result = judge(lambda rig: rig.need_bench("tap"))
+    def has_no_bench(rig: Rig) -> None:
+        """Asks for a tap."""
+        rig.board.bench = Bench()
+        rig.need_bench("tap")
+
+    result = judge(has_no_bench)
     assert result.verdict is Verdict.SKIPPED and "tap" in result.reason
 
 
@@ -91,10 +97,16 @@ def test_the_trace_knows_caller_context_and_order() -> None:
 
     def looks(rig: Rig) -> None:
         """Looks."""
-        pin = rig.wavert().open_pin(0, False, rig.formats[0], buffer_bytes=4096)
+        miniport = rig.miniport("wavert")
+        port = rig.wavert()
+        miniport.init(None, None, port)
+        stream = miniport.new_stream(PortWaveRTStream(port.pages), 0, False, rig.formats[0])
+        mdl = stream.allocate_audio_buffer(4096).AudioBufferMdl
         with rig.system.at(IRQL.DISPATCH):
-            pin.position()
-            pin.set_state(KSSTATE.ACQUIRE)
+            stream.get_position()
+            stream.set_state(KSSTATE.ACQUIRE)
+        stream.set_state(KSSTATE.STOP)
+        stream.free_audio_buffer(mdl, 4096)
         seen.extend([rig.trace.wrong_contexts("port"), rig.trace.of("allocate_pages_for_mdl", caller="miniport")])
 
     assert judge(looks).verdict is Verdict.PASSED

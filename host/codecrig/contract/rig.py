@@ -152,7 +152,7 @@ class Rig:
     def need_bench(self, capability: str) -> None:
         """Skip with the bench's own reason unless it has `capability`."""
         if not self.board.bench.has(capability):
-            raise BenchMissing(f"the bench of {self.board.profile.name} has no {capability}")
+            raise BenchMissing(f"the bench of {self.board.profile.name} has no `{capability}`")
 
     def note(self, what: str, value: object, source: str) -> None:
         """Put something seen into the report: what, its value, and the register, sample or call it comes from."""
