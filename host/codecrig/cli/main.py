@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from codecrig import package_version
-from codecrig.cli import bench, boards, demo, doctor, streams
+from codecrig.cli import bench, boards, check, demo, doctor, streams
 from codecrig.cli.common import ExitStatus, Session, verbosity_options
 
 
@@ -45,6 +45,7 @@ for _command in (
     streams.loopback,
     streams.play,
     streams.record,
+    check.check,
     boards.list_,
     boards.info,
     doctor.doctor,
