@@ -180,9 +180,24 @@ class Rig:
             if name in bits
         ]
 
+    def format_of(self, bits: int, *, channels: int = 2, sample_rate: int = 48_000) -> Format:
+        """A format of 8, 16, 24 (packed) or 32 bits (24 of them heard). Skips if the profile does not promise it."""
+        wanted = Format(sample_rate, channels, bits, 24 if bits == 32 else bits)
+        promised = any(
+            (each.sample_rate, each.channels, each.container_bits) == (sample_rate, channels, bits)
+            for each in self.formats
+        )
+        self.skip_unless(promised, f"the profile does not promise {wanted.describe()}")
+        return wanted
+
     @contextmanager
     def converter(self, source: InputSelect = InputSelect.CONVERTER, *, mute: bool = False) -> Iterator[None]:
-        """The converter's clock runs inside the block; capture hears `source`. Rate and slots stay as they are."""
+        """The converter's clock runs inside the block; capture hears `source`. Rate and slots stay as they are.
+
+        The pattern source begins with frame 0 of its ramp.
+        """
+        if source is InputSelect.PATTERN:
+            self.board.write_register(regs.FPGA_PATTERN_CONTROL, 1 << regs.FPGA_PATTERN_CONTROL_RESTART_LSB)
         before = self.board.read_register(regs.FPGA_CONVERTER_CONTROL)
         keep = before & ~(
             regs.FPGA_CONVERTER_CONTROL_ENABLE_W
