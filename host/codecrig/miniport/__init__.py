@@ -1,5 +1,6 @@
 """The driver side: one miniport for each seed interface, over a Board."""
 
+from .wavecyclic import MiniportWaveCyclic
 from .wavert import MiniportWaveRT
 
-__all__ = ["MiniportWaveRT"]
+__all__ = ["MiniportWaveCyclic", "MiniportWaveRT"]

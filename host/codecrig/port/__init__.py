@@ -1,5 +1,15 @@
 """The Windows side: ports that drive a miniport as PortCls does. They see a `System`, never a Board."""
 
+from .dma import DmaChannel, DmaChannelSlave
+from .wavecyclic import PortWaveCyclic, WaveCyclicPin
 from .wavert import PortWaveRT, PortWaveRTStream, WaveRTPin
 
-__all__ = ["PortWaveRT", "PortWaveRTStream", "WaveRTPin"]
+__all__ = [
+    "DmaChannel",
+    "DmaChannelSlave",
+    "PortWaveCyclic",
+    "PortWaveRT",
+    "PortWaveRTStream",
+    "WaveCyclicPin",
+    "WaveRTPin",
+]

@@ -1,5 +1,7 @@
 """Physical pages of the memory that ports may give away."""
 
+from collections.abc import Callable
+
 from codecrig.portcls import PAGE_BYTES, MemoryView
 
 
@@ -21,12 +23,17 @@ class PageAllocator:
         """Pages that nobody holds."""
         return len(self._free)
 
-    def take_contiguous(self, low_address: int, high_address: int, pages: int) -> tuple[int, ...] | None:
-        """The lowest `pages` neighbouring page numbers wholly inside both addresses, or None."""
-        run: list[int] = []
-        for page in sorted(self._usable(low_address, high_address)):
-            run = [*run, page] if run and run[-1] == page - 1 else [page]
-            if len(run) == pages:
+    def take_contiguous(
+        self, low_address: int, high_address: int, pages: int, fits: Callable[[int], bool] = lambda address: True
+    ) -> tuple[int, ...] | None:
+        """The lowest `pages` neighbouring page numbers wholly inside both addresses, or None.
+
+        `fits` tells whether they may begin at an address.
+        """
+        usable = self._usable(low_address, high_address)
+        for first in sorted(usable):
+            run = range(first, first + pages)
+            if usable.issuperset(run) and fits(first * PAGE_BYTES):
                 self._free.difference_update(run)
                 return tuple(run)
         return None
@@ -48,9 +55,9 @@ class PageAllocator:
                 raise ValueError(f"page {page} was not taken")
         self._free.update(pages)
 
-    def _usable(self, low_address: int, high_address: int) -> list[int]:
-        return [
+    def _usable(self, low_address: int, high_address: int) -> set[int]:
+        return {
             page
             for page in self._free
             if page * PAGE_BYTES >= low_address and (page + 1) * PAGE_BYTES - 1 <= high_address
-        ]
+        }

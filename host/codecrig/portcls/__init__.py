@@ -3,6 +3,7 @@
 Names are Microsoft's; methods are the same words in snake_case.
 """
 
+from .dma import DmaController, IDmaChannel, IDmaChannelSlave, ResourceList
 from .event import KEvent
 from .formats import WAVEFORMATEX, WAVEFORMATEXTENSIBLE, Format, FormatError
 from .irql import IRQL, IrqlError, SpinLock, context, highest_irql
@@ -24,6 +25,13 @@ from .service import IPort, IServiceGroup, IServiceSink
 from .status import NTSTATUS, NtStatusError
 from .system import System
 from .unknown import IUnknown
+from .wavecyclic import (
+    IMiniportWaveCyclic,
+    IMiniportWaveCyclicStream,
+    IPortWaveCyclic,
+    NewWaveCyclicStream,
+    NotificationFreq,
+)
 from .wavert import (
     IMiniportWaveRT,
     IMiniportWaveRTInputStream,
@@ -58,22 +66,31 @@ __all__ = [
     "WAVEFORMATEX",
     "WAVEFORMATEXTENSIBLE",
     "AudioBuffer",
+    "DmaController",
     "Format",
     "FormatError",
+    "IDmaChannel",
+    "IDmaChannelSlave",
+    "IMiniportWaveCyclic",
+    "IMiniportWaveCyclicStream",
     "IMiniportWaveRT",
     "IMiniportWaveRTInputStream",
     "IMiniportWaveRTOutputStream",
     "IMiniportWaveRTStream",
     "IMiniportWaveRTStreamNotification",
+    "IPortWaveCyclic",
     "IPortWaveRT",
     "IPortWaveRTStream",
     "IUnknown",
     "KEvent",
     "Mdl",
     "MemoryView",
+    "NewWaveCyclicStream",
+    "NotificationFreq",
     "NtStatusError",
     "PieceView",
     "ReadPacket",
+    "ResourceList",
     "System",
     "join_pieces",
 ]
