@@ -278,7 +278,8 @@ def test_position_offsets_stay_in_the_buffer_and_move_forward(board: Board, port
     pin = port.open_pin(RENDER_PIN, False, data_format, buffer_bytes=4 * 777)
     size = pin.buffer.length
     # What plays has passed the DAC, whose half of the converter's delay is rounded up; digital loopback is no other.
-    delay_bytes = 4 * -(-board.profile.converter.group_delay_frames // 2)
+    # Two frames lie between the engine and the DAC.
+    delay_bytes = 4 * (2 + -(-board.profile.converter.group_delay_frames // 2))
     converter(board, InputSelect.LOOPBACK)
     pin.set_state(KSSTATE.RUN)
     board.sleep(0.005)
@@ -301,7 +302,8 @@ def test_position_offsets_stay_in_the_buffer_and_move_forward(board: Board, port
 def test_capture_is_ahead_of_its_buffer_by_the_adc_only_where_it_hears_it(
     board: Board, port: PortWaveRT, select: InputSelect
 ) -> None:
-    half_frames = -(-board.profile.converter.group_delay_frames // 2)
+    # Between ADC and engine lies one frame.
+    half_frames = 1 + -(-board.profile.converter.group_delay_frames // 2)
     delay_bytes = 4 * half_frames if select is InputSelect.CONVERTER else 0
     pin = port.open_pin(CAPTURE_PIN, True, Format(48000, 2, 16), buffer_bytes=4 * 777)
     converter(board, select)

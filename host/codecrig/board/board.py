@@ -31,7 +31,7 @@ SNAPSHOT_TRIES = 3
 STOP_TRIES = 50
 """Reads of STATUS until a stream must have stopped; the engine visits each stream within a frame."""
 
-_SNAPSHOT_BLOCK = struct.Struct("<IIQQQIIII")
+_SNAPSHOT_BLOCK = struct.Struct("<IIQQQIIIIQQ")
 _SNAPSHOT_PENDING = 1 << regs.STREAM_SNAPSHOT_PENDING_LSB
 _CONVERTER_MUTE = 1 << regs.FPGA_CONVERTER_CONTROL_MUTE_LSB
 _PERIPHERAL_BYTES = 0x1000
@@ -129,6 +129,10 @@ class Snapshot:
     """Frame ticks of the converter since it was enabled, modulo 2^32."""
     underruns: int
     overruns: int
+    start_ticks: int
+    """START_TIME: board time of the first frame since the last RUN, within one frame; of an earlier RUN before that."""
+    packet_ticks: int
+    """PACKET_TIME: the same of the frame with the first byte of the latest descriptor to start."""
 
 
 @dataclass(frozen=True)
@@ -242,7 +246,7 @@ class Board:
     def snapshot(self, stream: int) -> Snapshot:
         """State, position and counters of one stream. One exchange.
 
-        All of one tick, but underruns and overruns, which are read just before.
+        All of one tick, but underruns and overruns, which are read just before, and the times, read just behind.
         """
         counters = Request.read(stream_register(stream, regs.STREAM_STATUS), 16)
         block = Request.read(stream_register(stream, regs.STREAM_SNAPSHOT), _SNAPSHOT_BLOCK.size)
@@ -253,7 +257,9 @@ class Board:
             if not data[1] & _SNAPSHOT_PENDING >> 8:
                 break
             data = self.transact([block])[0]
-        snapshot, state, time_ticks, frames, moved, descriptors, fifo, index, frame_ticks = _SNAPSHOT_BLOCK.unpack(data)
+        snapshot, state, time_ticks, frames, moved, descriptors, fifo, index, frame_ticks, start, packet = (
+            _SNAPSHOT_BLOCK.unpack(data)
+        )
         if snapshot & _SNAPSHOT_PENDING:
             raise BoardError(
                 f"expected a snapshot of stream {stream} within {SNAPSHOT_TRIES} reads; found it still pending; "
@@ -273,6 +279,8 @@ class Board:
             frame_ticks=frame_ticks,
             underruns=int.from_bytes(counted[8:12], "little"),
             overruns=int.from_bytes(counted[12:16], "little"),
+            start_ticks=start,
+            packet_ticks=packet,
         )
 
     # ------------------------------------------------------------ time and events

@@ -21,8 +21,10 @@ DESCRIPTORS_PER_STREAM = 64
 """Four streams share the last page of audio memory: 256 descriptors."""
 FIFO_BYTES = 64
 """What the engine's FIFO can hold at most, whatever the format."""
-HANDOVER_FRAMES = 2
-"""From the engine to the DAC pin: one frame in the converter hub, one in the serializer."""
+RENDER_HANDOVER_FRAMES = 2
+"""From the engine to the DAC: one frame in the converter hub, one on the wire."""
+CAPTURE_HANDOVER_FRAMES = 1
+"""From the ADC to the engine: one frame on the wire."""
 STATE_TRIES = 50
 """Reads of STATUS until a new state must be reached; the engine visits each stream within a frame (21 us)."""
 
@@ -254,8 +256,20 @@ class EngineStream:
             return 0
         return -(-self.board.profile.converter.group_delay_frames // 2)
 
-    def outer_frames(self, snapshot: Snapshot) -> int:
-        """Frames at the converter's outer side: played (render), or on their way in (capture)."""
+    @property
+    def handover_frames(self) -> int:
+        """Frames between the engine and the converter's data pin; none for capture that does not hear the ADC."""
         if self.capture:
-            return snapshot.frames + self.codec_delay_frames if snapshot.frames else 0
-        return max(0, snapshot.frames - self.codec_delay_frames)
+            return CAPTURE_HANDOVER_FRAMES if self._hears_adc else 0
+        return RENDER_HANDOVER_FRAMES
+
+    @property
+    def outer_delay_frames(self) -> int:
+        """Frames between the engine and the jack."""
+        return self.handover_frames + self.codec_delay_frames
+
+    def outer_frames(self, snapshot: Snapshot) -> int:
+        """Frames at the jack: played (render), or taken in and partly still on their way (capture)."""
+        if self.capture:
+            return snapshot.frames + self.outer_delay_frames if snapshot.frames else 0
+        return max(0, snapshot.frames - self.outer_delay_frames)

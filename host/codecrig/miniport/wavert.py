@@ -4,10 +4,13 @@ Every position, count and time comes from a snapshot that the board took or from
 computed from host time. Audio data is never touched: it goes between the client's view of the buffer and the engine.
 """
 
+import struct
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from codecrig.board import Board, EventRecord, Snapshot
+from codecrig.board import Board, BoardError, EventRecord, Snapshot
+from codecrig.link import LinkError, Request
 from codecrig.link import registers as regs
 from codecrig.link.registers import Cause, StreamState
 from codecrig.portcls import (
@@ -40,12 +43,19 @@ from codecrig.portcls import (
     join_pieces,
 )
 
-from .engine import FIFO_BYTES, HANDOVER_FRAMES, Descriptor, EngineMiniport, EngineStream
+from .engine import DESCRIPTORS_PER_STREAM, FIFO_BYTES, Descriptor, EngineMiniport, EngineStream
+from .times import FrameTimes, HostClock
 
 KEPT_BOUNDARIES = 8
 """Packet ends whose times are remembered for GetReadPacket; a client further behind has lost the data anyway."""
 
+END_TRIES = 1000
+"""Snapshots until it must show whether the engine saw the end of the stream; a packet lasts a few hundred at most."""
+
 _MASK32 = 0xFFFFFFFF
+_FLAGS_OFFSET = 12
+_SILENCE_BYTES = 4 * regs.DESCRIPTOR_BYTES
+"""One frame of silence in the last places of a stream's descriptors, which no ring needs."""
 
 
 @dataclass(slots=True)
@@ -118,10 +128,12 @@ class MiniportWaveRTStream(IMiniportWaveRTStreamNotification):
         self._state = KSSTATE.STOP
         self._buffer: _Buffer | None = None
         self._events: list[KEvent] = []
+        self._ring: list[Descriptor] = []
+        self._changes = 0
         self._reported_play_bytes = 0
         self._run_ticks = 0
-        self._first_run_ticks = 0
-        self._paused_at_bytes: list[int] = []
+        self._times = FrameTimes()
+        self._host_clock = HostClock(self._board.clock.rate)
         self._boundaries: deque[tuple[int, int]] = deque(maxlen=KEPT_BOUNDARIES)
         self._packets_done = 0
         miniport.add_ref()
@@ -151,13 +163,26 @@ class MiniportWaveRTStream(IMiniportWaveRTStreamNotification):
     def set_state(self, state: KSSTATE) -> NTSTATUS:
         if state is self._state:
             return NTSTATUS.SUCCESS
+        # Whoever looks at the board meanwhile looks again, see _instant.
+        self._changes += 1
+        try:
+            self._change_state(state)
+        finally:
+            self._changes += 1
+        self._state = state
+        return NTSTATUS.SUCCESS
+
+    def _change_state(self, state: KSSTATE) -> None:
         if state is KSSTATE.RUN:
             if self._buffer is None:
                 raise NtStatusError(NTSTATUS.INVALID_DEVICE_STATE, "RUN without a buffer: allocate one first")
-            ticks = self._engine.command(StreamState.RUN)
-            self._run_ticks = ticks
-            if self._first_run_ticks == 0:
-                self._first_run_ticks = ticks
+            frames = missed = 0
+            if self._times.has_run:
+                snapshot = self._engine.snapshot()
+                frames, missed = snapshot.frames, snapshot.underruns + snapshot.overruns
+                self._packets_done = snapshot.bytes // self._buffer.packet_bytes
+            self._run_ticks = self._engine.command(StreamState.RUN)
+            self._times.run(self._run_ticks, frames, missed, self._engine.frame_clocks)
         elif state is KSSTATE.STOP:
             self._engine.command(StreamState.STOP)
             self._forget_progress()
@@ -165,27 +190,44 @@ class MiniportWaveRTStream(IMiniportWaveRTStreamNotification):
             self._engine.command(StreamState.PAUSE)
             # Boundaries crossed in RUN are delivered now; from here on no event is set.
             self._board.poll()
-            self._paused_at_bytes.append(self._engine.snapshot().bytes)
-        self._state = state
-        return NTSTATUS.SUCCESS
+            self._times.look(self._engine.snapshot())
 
     def _forget_progress(self) -> None:
         self._reported_play_bytes = 0
-        self._first_run_ticks = 0
-        self._paused_at_bytes.clear()
+        self._times.clear()
         self._boundaries.clear()
         self._packets_done = 0
 
     # ------------------------------------------------------------------ positions
 
+    def _instant(self, look_up: Callable[[], _Buffer]) -> tuple[_Buffer, Snapshot]:
+        """The buffer, as `look_up` finds it or refuses, and a snapshot, true together at one instant.
+
+        If another caller changed the state meanwhile, once more: nothing from before STOP is told behind it.
+        """
+        while True:
+            buffer, changes = look_up(), self._changes
+            before_ns = self._board.link.host_time_ns()
+            snapshot = self._engine.snapshot()
+            self._host_clock.bracket(before_ns, self._board.link.host_time_ns(), snapshot.time_ticks)
+            if changes == self._changes:
+                self._times.look(snapshot)
+                return buffer, snapshot
+
+    def _any_buffer(self) -> _Buffer:
+        """The buffer. Raises INVALID_DEVICE_STATE."""
+        if self._buffer is None:
+            raise NtStatusError(NTSTATUS.INVALID_DEVICE_STATE, "the stream has no buffer")
+        return self._buffer
+
     def get_position(self) -> KSAUDIO_POSITION:
         if self._buffer is None:
             return KSAUDIO_POSITION(0, 0)
-        snapshot = self._engine.snapshot()
+        buffer, snapshot = self._instant(self._any_buffer)
         play_bytes = self._engine.outer_frames(snapshot) * self._engine.format.block_bytes
         if snapshot.state is not StreamState.STOP:
             play_bytes = self._reported_play_bytes = max(play_bytes, self._reported_play_bytes)
-        size = self._buffer.actual_bytes
+        size = buffer.actual_bytes
         return KSAUDIO_POSITION(play_bytes % size, snapshot.bytes % size)
 
     def get_hw_latency(self) -> KSRTAUDIO_HWLATENCY:
@@ -194,12 +236,12 @@ class MiniportWaveRTStream(IMiniportWaveRTStreamNotification):
 
         return KSRTAUDIO_HWLATENCY(
             FifoSize=FIFO_BYTES,
-            ChipsetDelay=reference_time(HANDOVER_FRAMES),
+            ChipsetDelay=reference_time(self._engine.handover_frames),
             CodecDelay=reference_time(self._engine.codec_delay_frames),
         )
 
     def get_position_register(self) -> KSRTAUDIO_HWREGISTER:
-        raise NtStatusError(NTSTATUS.NOT_SUPPORTED, "the board has no live position register: use GetPosition")
+        raise NtStatusError(NTSTATUS.NOT_SUPPORTED, "no register holds an offset in the buffer: use GetPosition")
 
     def get_clock_register(self) -> KSRTAUDIO_HWREGISTER:
         numerator, denominator = self._board.profile.clock_hz
@@ -246,6 +288,9 @@ class MiniportWaveRTStream(IMiniportWaveRTStreamNotification):
         buffer = _Buffer(mdl, actual_bytes, packets, notification)
         try:
             self._program(buffer)
+        except (BoardError, LinkError) as error:
+            self._port_stream.free_pages_from_mdl(mdl)
+            raise NtStatusError(NTSTATUS.DEVICE_NOT_READY, str(error)) from error
         except BaseException:
             self._port_stream.free_pages_from_mdl(mdl)
             raise
@@ -279,13 +324,18 @@ class MiniportWaveRTStream(IMiniportWaveRTStreamNotification):
         causes = 1 << Cause.UNDERRUN | 1 << Cause.OVERRUN | 1 << Cause.FAULT
         if buffer.notification:
             causes |= 1 << Cause.DESCRIPTOR
-        self._engine.program(self._descriptors(buffer), causes=causes)
+        self._ring = self._descriptors(buffer)
+        self._engine.program(self._ring, causes=causes)
 
     def _free(self, mdl: Mdl | None) -> None:
         if mdl is None or self._buffer is None:
             return
         if mdl is not self._buffer.mdl:
             raise NtStatusError(NTSTATUS.INVALID_PARAMETER, "the page list is not the one of this stream's buffer")
+        if self._state is not KSSTATE.STOP:
+            # The port should not do this: the engine must let go of the pages first.
+            self._engine.command(StreamState.STOP)
+            self._forget_progress()
         self._engine.clear_settings()
         self._buffer = None
         self._port_stream.free_pages_from_mdl(mdl)
@@ -328,19 +378,6 @@ class MiniportWaveRTStream(IMiniportWaveRTStreamNotification):
         for event in tuple(self._events):
             event.set()
 
-    # ------------------------------------------------------------------ times
-
-    def _timed_snapshot(self) -> tuple[Snapshot, int]:
-        """A snapshot, and the host time of its instant as the middle of the bracket around it."""
-        before = self._board.link.host_time_ns()
-        snapshot = self._engine.snapshot()
-        return snapshot, (before + self._board.link.host_time_ns()) // 2
-
-    def _host_time(self, ticks: int, snapshot: Snapshot, snapshot_host_ns: int) -> int:
-        """Host time of a board time near the snapshot, at the nominal rate."""
-        rate = self._board.clock.rate
-        return snapshot_host_ns + (ticks - snapshot.time_ticks) * 1_000_000_000 * rate.denominator // rate.numerator
-
 
 class WaveRTRenderStream(MiniportWaveRTStream, IMiniportWaveRTOutputStream):
     """A render stream."""
@@ -348,14 +385,20 @@ class WaveRTRenderStream(MiniportWaveRTStream, IMiniportWaveRTOutputStream):
     def __init__(self, miniport: MiniportWaveRT, port_stream: IPortWaveRTStream, engine: EngineStream) -> None:
         super().__init__(miniport, port_stream, engine)
         self._end_of_stream = False
+        self._cut: int | None = None
+
+    def _change_state(self, state: KSSTATE) -> None:
+        super()._change_state(state)
+        if state is KSSTATE.STOP:
+            self._restore_end()
 
     def _forget_progress(self) -> None:
         super()._forget_progress()
         self._end_of_stream = False
 
     def get_packet_count(self) -> int:
-        buffer = self._notification_buffer()
-        return self._engine.snapshot().bytes // buffer.packet_bytes & _MASK32
+        buffer, snapshot = self._instant(self._notification_buffer)
+        return snapshot.bytes // buffer.packet_bytes & _MASK32
 
     def set_write_packet(self, packet_number: int, flags: int, eos_packet_length: int) -> NTSTATUS:
         buffer = self._notification_buffer()
@@ -366,9 +409,10 @@ class WaveRTRenderStream(MiniportWaveRTStream, IMiniportWaveRTOutputStream):
             raise NtStatusError(
                 NTSTATUS.INVALID_PARAMETER, f"end of stream at {eos_packet_length} bytes of {buffer.packet_bytes}"
             )
+        buffer, snapshot = self._instant(self._notification_buffer)
         if self._end_of_stream:
             raise NtStatusError(NTSTATUS.INVALID_DEVICE_STATE, "the last packet was accepted already: STOP first")
-        count = self._engine.snapshot().bytes // buffer.packet_bytes
+        count = snapshot.bytes // buffer.packet_bytes
         ahead = (packet_number - count + 0x80000000 & _MASK32) - 0x80000000
         running = self._state is KSSTATE.RUN
         if ahead < (1 if running else 0):
@@ -377,13 +421,80 @@ class WaveRTRenderStream(MiniportWaveRTStream, IMiniportWaveRTOutputStream):
             raise NtStatusError(
                 NTSTATUS.DATA_OVERRUN, f"packet {packet_number} has no place yet, the engine is at {count & _MASK32}"
             )
-        self._end_of_stream = last
+        if last:
+            self._end_of_stream = True
+            try:
+                self._end_stream(buffer, count + ahead, eos_packet_length, snapshot)
+            except BaseException:
+                self._end_of_stream = False
+                raise
         return NTSTATUS.SUCCESS
 
+    def _end_stream(self, buffer: _Buffer, packet: int, length: int, snapshot: Snapshot) -> None:
+        """Let the stream end behind `length` bytes of `packet`, counted since STOP. Raises DATA_LATE_ERROR.
+
+        The descriptor in which that byte lies is cut and flagged; for no byte at all the packet's first one becomes a
+        frame of silence. STOP puts it back.
+        """
+        first_byte = packet * buffer.packet_bytes
+        pieces = [index for index, each in enumerate(self._ring) if each.tag == packet % buffer.packets]
+        index = pieces.pop(0)
+        while length > self._ring[index].length:
+            first_byte += self._ring[index].length
+            length -= self._ring[index].length
+            index = pieces.pop(0)
+        if self._times.has_run and snapshot.bytes >= first_byte:
+            raise NtStatusError(NTSTATUS.DATA_LATE_ERROR, f"packet {packet & _MASK32}: the engine has its end already")
+        address = self._ring[index].address
+        slot = self._engine.ring_base + index * regs.DESCRIPTOR_BYTES
+        requests = []
+        if length == 0:
+            address = self._engine.ring_base + DESCRIPTORS_PER_STREAM * regs.DESCRIPTOR_BYTES - _SILENCE_BYTES
+            silence = b"\x80" if self._engine.format.container_bits == 8 else b"\0"
+            requests.append(Request.write(address, silence * _SILENCE_BYTES))
+            length = self._engine.format.block_bytes
+        flags = (
+            1 << regs.DESCRIPTOR_KEEP_BIT
+            | 1 << regs.DESCRIPTOR_EVENT_FLAG_BIT
+            | 1 << regs.DESCRIPTOR_END_OF_STREAM_BIT
+        )
+        # The engine reads the flags first: it must not find the new length with the old flags.
+        requests.append(Request.write(slot + _FLAGS_OFFSET, flags.to_bytes(4, "little")))
+        requests.append(Request.write(slot, struct.pack("<2I", address, length)))
+        self._cut = index
+        self._board.transact(requests)
+        if self._times.has_run and not self._is_ended(first_byte, first_byte + length):
+            self._restore_end()
+            raise NtStatusError(NTSTATUS.DATA_LATE_ERROR, f"packet {packet & _MASK32}: the engine was there before")
+
+    def _is_ended(self, first_byte: int, end_byte: int) -> bool:
+        """Did, or will, the engine see that the descriptor from `first_byte` on ends the stream at `end_byte`?
+
+        It reads a descriptor when it comes to it. If that was while it was changed, its progress tells.
+        """
+        for _ in range(END_TRIES):
+            snapshot = self._engine.snapshot()
+            if snapshot.bytes < first_byte or snapshot.ended or self._state is not KSSTATE.RUN:
+                return True
+            if snapshot.bytes > end_byte:
+                return False
+        raise NtStatusError(NTSTATUS.IO_DEVICE_ERROR, f"the engine stands still {snapshot.bytes - first_byte} bytes on")
+
+    def _restore_end(self) -> None:
+        """The descriptor that was cut is as it was allocated."""
+        if self._cut is not None:
+            slot = self._engine.ring_base + self._cut * regs.DESCRIPTOR_BYTES
+            self._board.transact([Request.write(slot, self._ring[self._cut].pack())])
+            self._cut = None
+
     def get_output_stream_presentation_position(self) -> KSAUDIO_PRESENTATION_POSITION:
-        self._notification_buffer()
-        snapshot, host_ns = self._timed_snapshot()
-        return KSAUDIO_PRESENTATION_POSITION(self._engine.outer_frames(snapshot), host_ns)
+        _, snapshot = self._instant(self._notification_buffer)
+        blocks = self._engine.outer_frames(snapshot)
+        ticks = snapshot.time_ticks
+        if blocks and snapshot.state is StreamState.RUN and self._times.steady(snapshot):
+            # The instant at which that number of blocks was reached.
+            ticks = self._times.of_frame(snapshot.frames - 1) or ticks
+        return KSAUDIO_PRESENTATION_POSITION(blocks, self._host_clock.host_ns(ticks))
 
 
 class WaveRTCaptureStream(MiniportWaveRTStream, IMiniportWaveRTInputStream):
@@ -397,40 +508,44 @@ class WaveRTCaptureStream(MiniportWaveRTStream, IMiniportWaveRTInputStream):
         super()._forget_progress()
         self._next_packet = 0
 
-    def get_read_packet(self) -> ReadPacket:
+    def _readable_buffer(self) -> _Buffer:
         buffer = self._notification_buffer()
         if self._state < KSSTATE.PAUSE:
             raise NtStatusError(NTSTATUS.INVALID_DEVICE_STATE, f"no packets in {self._state.name}")
-        snapshot, host_ns = self._timed_snapshot()
+        return buffer
+
+    def get_read_packet(self) -> ReadPacket:
+        buffer, snapshot = self._instant(self._readable_buffer)
         complete = snapshot.bytes // buffer.packet_bytes
         # The place of packet `complete` is being written; of a buffer of two packets only the newest is safe.
         oldest_intact = max(0, complete - max(buffer.packets - 1, 1))
         number = max(self._next_packet, oldest_intact)
         if number >= complete:
             raise NtStatusError(NTSTATUS.DEVICE_NOT_READY, f"no packet behind {self._next_packet - 1} is complete")
-        first_ticks = self._first_frame_ticks(number, buffer, snapshot)
         self._next_packet = number + 1
+        taken_ticks = self._first_frame_ticks(number, buffer, snapshot)
+        sampled_ticks = taken_ticks - self._engine.outer_delay_frames * self._engine.frame_clocks
         return ReadPacket(
             PacketNumber=number & _MASK32,
             Flags=0,
-            PerformanceCounterValue=self._host_time(first_ticks, snapshot, host_ns),
+            PerformanceCounterValue=self._host_clock.host_ns(sampled_ticks),
             MoreData=number + 1 < complete,
         )
 
     def _first_frame_ticks(self, number: int, buffer: _Buffer, snapshot: Snapshot) -> int:
-        """Board time at which the first frame of a packet was converted."""
+        """Board time at which the engine took the first frame of a packet."""
         frame_clocks = self._engine.frame_clocks
-        packet_frames = buffer.packet_bytes // self._engine.format.block_bytes
+        first_frame = number * buffer.packet_bytes // self._engine.format.block_bytes
+        ticks = self._times.of_frame(first_frame)
+        if ticks is not None and (snapshot.state is not StreamState.RUN or self._times.steady(snapshot)):
+            return ticks
+        # Frames were missed, so the frame clock does not tell: the end of the packet before does, if there was one.
         if not self._boundaries or self._boundaries[-1][0] < max(number, 1):
             self._board.poll()
         ends = dict(self._boundaries)
-        if number in ends:  # the last frame of the packet before
+        if number in ends:
             return ends[number] + frame_clocks
-        if number == 0 and any(paused < buffer.packet_bytes for paused in self._paused_at_bytes):
-            return self._first_run_ticks
-        if number == 0 and 1 in ends:
-            return ends[1] - (packet_frames - 1) * frame_clocks
-        return snapshot.time_ticks - (snapshot.frames - number * packet_frames) * frame_clocks
+        return snapshot.time_ticks - (snapshot.frames - first_frame) * frame_clocks
 
 
 def _nearest(low: int, near: int) -> int:

@@ -133,8 +133,8 @@ def test_a_refused_request_is_named_with_address_status_and_next_step(address: i
 
 
 def put_snapshot(fake: FakeBoardLink, stream: int) -> None:
-    fields = (3 | 1 << 4, 5 << 32 | 6, 7 << 32 | 8, 9 << 32 | 10, 11, 12, 13, 14)
-    for index, word in enumerate(struct.unpack("<11I", struct.pack("<IQQQIIII", *fields))):
+    fields = (3 | 1 << 4, 5 << 32 | 6, 7 << 32 | 8, 9 << 32 | 10, 11, 12, 13, 14, 17 << 32 | 18, 19 << 32 | 20)
+    for index, word in enumerate(struct.unpack("<15I", struct.pack("<IQQQIIIIQQ", *fields))):
         fake.words[stream_register(stream, regs.STREAM_SNAP_STATE) + 4 * index] = word
     fake.words[stream_register(stream, regs.STREAM_UNDERRUNS)] = 15
     fake.words[stream_register(stream, regs.STREAM_OVERRUNS)] = 16
@@ -150,6 +150,7 @@ def test_a_snapshot_is_one_exchange() -> None:
     assert (snapshot.time_ticks, snapshot.frames, snapshot.bytes) == (5 << 32 | 6, 7 << 32 | 8, 9 << 32 | 10)
     assert (snapshot.descriptors, snapshot.fifo_bytes, snapshot.index, snapshot.frame_ticks) == (11, 12, 13, 14)
     assert (snapshot.underruns, snapshot.overruns) == (15, 16)
+    assert (snapshot.start_ticks, snapshot.packet_ticks) == (17 << 32 | 18, 19 << 32 | 20)
 
 
 @pytest.mark.parametrize("late", [1, 2])

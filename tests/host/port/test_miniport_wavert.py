@@ -1,15 +1,17 @@
 """The miniport's answers that need no running engine, and how it cuts buffers into descriptors. On the model board."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from codecrig.board import Board, BoardSystem, open_board
+from codecrig.board import Board, BoardError, BoardSystem, open_board
+from codecrig.link import LinkError, Request
 from codecrig.link import registers as regs
 from codecrig.miniport import MiniportWaveRT
 from codecrig.port import PortWaveRT, PortWaveRTStream
 from codecrig.portcls import (
+    KSAUDIO_POSITION,
     KSSTATE,
     NTSTATUS,
     PAGE_BYTES,
@@ -284,3 +286,149 @@ def test_a_fault_of_the_engine_is_an_io_error(streams: Streams) -> None:
     with refused(NTSTATUS.IO_DEVICE_ERROR):
         stream.set_state(KSSTATE.RUN)
     stream.set_state(KSSTATE.STOP)
+
+
+class Intruder:
+    """Calls something else behind one of the link calls of a method, as another thread might."""
+
+    def __init__(self, board: Board) -> None:
+        self._transact = board.transact
+        self._due = -1
+        self._action: Callable[[], object] = list
+        board.transact = self.transact  # type: ignore[method-assign]
+
+    def transact(self, requests: Sequence[Request]) -> list[bytes]:
+        replies = self._transact(requests)
+        self._due -= 1
+        if self._due == 0:
+            self._action()
+        return replies
+
+    def plan(self, link_call: int, action: Callable[[], object]) -> None:
+        self._due, self._action = link_call, action
+
+    @property
+    def came(self) -> bool:
+        return self._due <= 0
+
+
+@pytest.mark.parametrize("link_call", range(1, 5))
+@pytest.mark.parametrize("pin", [0, 1])
+def test_nothing_from_before_stop_is_told_behind_it(board: Board, link_call: int, pin: int) -> None:
+    intruder = Intruder(board)
+    streams = Streams(board)
+    stream = streams.open(pin)
+    stream.allocate_buffer_with_notification(2, 2 * 960)
+    board.write_register(regs.FPGA_CONVERTER_CONTROL, 1 | 2 << regs.FPGA_CONVERTER_CONTROL_INPUT_SELECT_LSB)
+    looks: list[Callable[[], object]] = [stream.get_position]
+    looks.append(stream.get_packet_count if pin == 0 else stream.get_read_packet)
+    for look in looks:
+        for _ in range(2):
+            stream.set_state(KSSTATE.RUN)
+            board.sleep(0.008)
+            intruder.plan(link_call, lambda: stream.set_state(KSSTATE.STOP))
+            try:
+                found = look()
+            except NtStatusError as error:
+                assert error.status is NTSTATUS.INVALID_DEVICE_STATE
+                found = 0
+            if intruder.came:
+                assert found in (0, KSAUDIO_POSITION(0, 0))
+            stream.set_state(KSSTATE.STOP)
+        assert stream.get_position() == KSAUDIO_POSITION(0, 0)
+    stream.set_state(KSSTATE.RUN)
+    board.sleep(0.002)
+    position = stream.get_position()
+    assert 0 < position.WriteOffset < 960 and position.PlayOffset < 960
+    if pin == 1:
+        board.sleep(0.004)
+        assert stream.get_read_packet().PacketNumber <= 1
+
+
+@pytest.mark.parametrize("link_call", range(1, 4))
+def test_two_readers_get_two_packets(board: Board, link_call: int) -> None:
+    intruder = Intruder(board)
+    stream = Streams(board).open(1)
+    stream.allocate_buffer_with_notification(2, 2 * 6 * 480)
+    board.write_register(regs.FPGA_CONVERTER_CONTROL, 1)
+    stream.set_state(KSSTATE.RUN)
+    board.sleep(0.021)
+    others: list[object] = []
+
+    def other() -> None:
+        try:
+            others.append(stream.get_read_packet().PacketNumber)
+        except NtStatusError as error:
+            others.append(error.status)
+
+    intruder.plan(link_call, other)
+    try:
+        first: object = stream.get_read_packet().PacketNumber
+    except NtStatusError as error:
+        first = error.status
+    if not intruder.came:
+        intruder.plan(-1, list)
+        other()
+    assert sorted(map(str, [first, *others])) == sorted(map(str, [1, NTSTATUS.DEVICE_NOT_READY]))
+
+
+@pytest.mark.parametrize("late", range(0, 400, 7))
+def test_an_end_that_comes_while_the_engine_reads_it_is_either_heard_or_late(board: Board, late: int) -> None:
+    """Whatever the answer, the stream does accordingly."""
+    intruder = Intruder(board)
+    streams = Streams(board)
+    stream = streams.open(0, Format(48000, 2, 16))
+    packet_bytes = 4 * 48
+    stream.allocate_buffer_with_notification(2, 2 * packet_bytes)
+    board.write_register(regs.FPGA_CONVERTER_CONTROL, 1)
+    stream.set_state(KSSTATE.PAUSE)
+    stream.set_state(KSSTATE.RUN)
+    board.sleep(0.003)
+    # Between its look at the count and its change of the descriptor, time passes.
+    intruder.plan(1, lambda: board.link.board.pass_time(board.link.board.now_ticks + 64 * late))  # type: ignore
+    number = stream.get_packet_count() + 1
+    intruder.plan(1, lambda: board.link.board.pass_time(board.link.board.now_ticks + 64 * late))  # type: ignore
+    try:
+        stream.set_write_packet(number, 0x200, 100)
+        ends = True
+    except NtStatusError as error:
+        assert error.status is NTSTATUS.DATA_LATE_ERROR
+        ends = False
+    board.sleep(0.01)
+    snapshot = board.snapshot(0)
+    assert snapshot.ended == ends
+    if ends:
+        assert snapshot.bytes == number * packet_bytes + 100
+        with refused(NTSTATUS.INVALID_DEVICE_STATE):
+            stream.set_write_packet(number + 1, 0, 0)
+    else:
+        with refused(NTSTATUS.DATA_LATE_ERROR):
+            stream.set_write_packet(number, 0, 0)
+        assert read_ring(board, 0)[number % 2][1:] == (packet_bytes, number % 2, 1 << 2 | 1)
+
+
+@pytest.mark.parametrize("problem", [BoardError("NOT_READY"), LinkError("gone")])
+def test_a_board_that_is_not_ready_keeps_no_pages(streams: Streams, problem: Exception) -> None:
+    stream = streams.open()
+
+    def fail(requests: Sequence[Request]) -> list[bytes]:
+        raise problem
+
+    streams.board.transact = fail  # type: ignore[method-assign]
+    with refused(NTSTATUS.DEVICE_NOT_READY):
+        stream.allocate_audio_buffer(960)
+    del streams.board.transact  # type: ignore[method-assign]
+    assert streams.port.pages.free_pages == 31
+    stream.allocate_audio_buffer(960)
+
+
+def test_freeing_stops_an_engine_that_is_not_stopped(streams: Streams) -> None:
+    stream = streams.open()
+    buffer = stream.allocate_audio_buffer(960)
+    streams.board.write_register(regs.FPGA_CONVERTER_CONTROL, 1)
+    stream.set_state(KSSTATE.RUN)
+    stream.set_state(KSSTATE.PAUSE)
+    stream.free_audio_buffer(buffer.AudioBufferMdl, 960)
+    status = streams.board.read_register(regs.STREAM_BASE + regs.STREAM_STATUS)
+    assert status & 3 == 0
+    assert streams.board.read_register(regs.STREAM_BASE + regs.STREAM_RING_SIZE) == 0
