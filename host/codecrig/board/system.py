@@ -39,6 +39,7 @@ class BoardSystem(System):
     def _pass_time(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         """Deliver events and run timers until `condition` holds (True) or `timeout_s` of board time passed (False)."""
         self.run_deferred()
+        self.run_work_items()
         if condition():
             return True
         self._board.poll()
@@ -46,6 +47,7 @@ class BoardSystem(System):
         while True:
             self._run_timers()
             self.run_deferred()
+            self.run_work_items()
             if condition():
                 return True
             if self._board.events.time_ticks >= end_ticks:

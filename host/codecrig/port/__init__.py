@@ -2,14 +2,19 @@
 
 from .dma import DmaChannel, DmaChannelSlave
 from .wavecyclic import PortWaveCyclic, WaveCyclicPin
+from .wavepci import PortWavePci, PortWavePciStream, WavePciPacket, WavePciPin
 from .wavert import PortWaveRT, PortWaveRTStream, WaveRTPin
 
 __all__ = [
     "DmaChannel",
     "DmaChannelSlave",
     "PortWaveCyclic",
+    "PortWavePci",
+    "PortWavePciStream",
     "PortWaveRT",
     "PortWaveRTStream",
     "WaveCyclicPin",
+    "WavePciPacket",
+    "WavePciPin",
     "WaveRTPin",
 ]

@@ -32,6 +32,24 @@ from .wavecyclic import (
     NewWaveCyclicStream,
     NotificationFreq,
 )
+from .wavepci import (
+    FILE_LONG_ALIGNMENT,
+    KSALLOCATOR_FRAMING,
+    KSALLOCATOR_REQUIREMENTF_FRAME_INTEGRITY,
+    KSALLOCATOR_REQUIREMENTF_INPLACE_MODIFIER,
+    KSALLOCATOR_REQUIREMENTF_MUST_ALLOCATE,
+    KSALLOCATOR_REQUIREMENTF_PREFERENCES_ONLY,
+    KSALLOCATOR_REQUIREMENTF_SYSTEM_MEMORY,
+    POOL_TYPE_NON_PAGED,
+    TAG_BITS,
+    IMiniportWavePci,
+    IMiniportWavePciStream,
+    IPortWavePci,
+    IPortWavePciStream,
+    IPreFetchOffset,
+    Mapping,
+    NewWavePciStream,
+)
 from .wavert import (
     IMiniportWaveRT,
     IMiniportWaveRTInputStream,
@@ -43,6 +61,22 @@ from .wavert import (
 )
 
 __all__ = [
+    "FILE_LONG_ALIGNMENT",
+    "KSALLOCATOR_FRAMING",
+    "KSALLOCATOR_REQUIREMENTF_FRAME_INTEGRITY",
+    "KSALLOCATOR_REQUIREMENTF_INPLACE_MODIFIER",
+    "KSALLOCATOR_REQUIREMENTF_MUST_ALLOCATE",
+    "KSALLOCATOR_REQUIREMENTF_PREFERENCES_ONLY",
+    "KSALLOCATOR_REQUIREMENTF_SYSTEM_MEMORY",
+    "POOL_TYPE_NON_PAGED",
+    "TAG_BITS",
+    "IMiniportWavePci",
+    "IMiniportWavePciStream",
+    "IPortWavePci",
+    "IPortWavePciStream",
+    "IPreFetchOffset",
+    "Mapping",
+    "NewWavePciStream",
     "IRQL",
     "IPort",
     "IServiceGroup",

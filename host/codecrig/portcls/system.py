@@ -20,6 +20,7 @@ class System(ABC):
     def __init__(self) -> None:
         self._level = IRQL.PASSIVE
         self._deferred: deque[Callable[[], None]] = deque()
+        self._work_items: deque[Callable[[], None]] = deque()
 
     # ------------------------------------------------------------------ levels
 
@@ -66,6 +67,19 @@ class System(ABC):
         with self.at(IRQL.DISPATCH):
             while self._deferred:
                 self._deferred.popleft()()
+
+    def queue_work_item(self, call: Callable[[], None]) -> None:
+        """Run `call` in passive context, when somebody next lets time pass there (IoQueueWorkItem). Any level.
+
+        For what a deferred call has to do and must not, because it may block.
+        """
+        self._work_items.append(call)
+
+    def run_work_items(self) -> None:
+        """Run what was queued for passive context, also what that queues. For whoever lets time pass."""
+        self.require(IRQL.PASSIVE, "System.run_work_items")
+        while self._work_items:
+            self._work_items.popleft()()
 
     # ------------------------------------------------------------------ memory, time
 

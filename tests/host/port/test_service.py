@@ -117,3 +117,21 @@ def test_a_spin_lock_taken_twice_is_a_deadlock() -> None:
         with pytest.raises(IrqlError, match="held already"), lock:
             pass
     assert SpinLock.held == 0
+
+
+def test_work_items_run_in_passive_context_when_time_passes(system: BoardSystem) -> None:
+    levels: list[IRQL] = []
+
+    def work() -> None:
+        levels.append(system.level)
+
+    def deferred() -> None:
+        system.queue_work_item(work)
+        system.queue_work_item(lambda: system.queue_work_item(work))
+
+    system.queue_deferred(deferred)
+    assert levels == []
+    system.sleep(0)
+    assert levels == [IRQL.PASSIVE] * 2
+    with system.at(IRQL.DISPATCH), pytest.raises(IrqlError, match="passive"):
+        system.run_work_items()
