@@ -53,8 +53,8 @@ POLL_INTERVAL = REFERENCE_TIME_PER_SECOND // 50
 class WavePciPacket:
     """A packet of a client: some of its memory, which the engine reads or fills piece by piece.
 
-    `status` is PENDING until the packet is completed: SUCCESS, or CANCELLED; then `event` is set. `used_bytes` tells how
-    many hold data: what the client wrote, or what was captured by then.
+    `status` is PENDING until the packet is completed: SUCCESS, or CANCELLED; then `event` is set. `used_bytes` of it
+    hold data: what the client wrote, or what was captured by then.
     """
 
     def __init__(
