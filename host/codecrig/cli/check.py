@@ -101,7 +101,8 @@ def check(
             results[result.rule] = result
             progress(len(results), len(order))
     results = {rule: results[rule] for rule in all_rules() if rule in results}
-    columns = [BoardVerdicts(name, facts, results), *others]
+    column = f"{name}, {saboteur}" if saboteur else name
+    columns = [BoardVerdicts(column, facts, results), *others]
     for path, text in ((html, render_verdicts), (junit, junit_text)):
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)

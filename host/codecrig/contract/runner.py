@@ -103,8 +103,6 @@ class Runner:
             _take(error, result, rig, self._check_limit_s)
         self._tidy(rig, result)
         result.evidence = rig.evidence
-        if result.verdict is not Verdict.PASSED:
-            result.trace = rig.trace.lines()
         result.seconds = time.perf_counter() - begin
         return result
 
@@ -135,6 +133,7 @@ def _take(error: BaseException, result: RuleResult, rig: Rig, limit_s: float | N
     """What an exception means for the verdict."""
     result.reason = _one_line(error)
     result.verdict = Verdict.FAILED
+    result.trace = rig.trace.lines()
     raised = [call.name for call in rig.trace.calls if call.error is error]
     where = f" by {raised[-1]}" if raised else ""
     if isinstance(error, RuleFailed):

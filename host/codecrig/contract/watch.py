@@ -10,7 +10,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from codecrig.portcls import IRQL, IUnknown, NtStatusError, System, highest_irql
+from codecrig.portcls import IRQL, Format, IUnknown, NtStatusError, System, highest_irql
 
 Side = Literal["port", "miniport"]
 _OTHER: dict[Side, Side] = {"port": "miniport", "miniport": "port"}
@@ -58,6 +58,8 @@ def _short(value: Any) -> str:
         return value.__name__
     if isinstance(value, IUnknown):
         return type(value).__name__
+    if isinstance(value, Format):
+        return value.describe()
     if isinstance(value, bytes | bytearray | memoryview):
         return f"{len(value)} bytes"
     text = getattr(value, "name", None) if hasattr(type(value), "__members__") else None
