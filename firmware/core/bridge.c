@@ -37,19 +37,23 @@
 #define REPLY_RING_BYTES BRIDGE_WINDOW_RESET
 /* Largest SPI transfer: request header, slack, reply header, and one payload in either direction. */
 #define SPI_BUFFER_BYTES (HEADER_BYTES + MAX_LENGTH + SPI_SLACK_BYTES + HEADER_BYTES)
+/* Largest record in the receive ring. */
+#define MAX_RECORD_BYTES (4u + HEADER_BYTES + MAX_LENGTH)
 
 _Static_assert((RECEIVE_RING_BYTES & (RECEIVE_RING_BYTES - 1u)) == 0, "ring indices wrap by mask");
 _Static_assert((REPLY_RING_BYTES & (REPLY_RING_BYTES - 1u)) == 0, "ring indices wrap by mask");
 _Static_assert(REPLY_RING_BYTES % 64u == 0, "full packets leave the reply ring in one piece");
 
-/* A request waits in the receive ring as a prefix, its header and, for a WRITE, its payload. */
+/* A request waits in the receive ring as a prefix, its header and, for a WRITE, its payload. A record begins at a multiple of 4 and lies in one
+ * piece, so that DMA can take it from there: what would wrap runs on behind the ring's end instead. */
 typedef struct __attribute__((packed)) record_prefix {
   uint8_t status;   /* not OK: answer with it and do nothing else */
   uint8_t reserved;
   uint16_t payload_bytes;
 } record_prefix_t;
 _Static_assert(sizeof(record_prefix_t) == 4, "prefix is stored in the ring");
-#define RECORD_BYTES (sizeof(record_prefix_t) + HEADER_BYTES)
+#define RECORD_BYTES ((uint32_t)sizeof(record_prefix_t) + HEADER_BYTES)
+_Static_assert(RECORD_BYTES + MAX_LENGTH == MAX_RECORD_BYTES, "size of the receive ring's end");
 
 typedef enum parser_state {
   PARSER_IDLE,    /* between requests: filler is skipped */
@@ -72,10 +76,10 @@ typedef enum reply_state { REPLY_SEEK, REPLY_HEADER, REPLY_PAYLOAD, REPLY_COMPLE
 
 /* Ring indices count bytes since reset and wrap at 2^32; the ring sizes are powers of two. */
 static struct {
-  uint8_t receive_ring[RECEIVE_RING_BYTES];
-  uint8_t reply_ring[REPLY_RING_BYTES];
-  uint8_t spi_tx[SPI_BUFFER_BYTES]; /* the port's while port_spi_busy() */
-  uint8_t spi_rx[SPI_BUFFER_BYTES]; /* the port's while port_spi_busy() */
+  _Alignas(uint32_t) uint8_t receive_ring[RECEIVE_RING_BYTES + MAX_RECORD_BYTES]; /* the oldest record is the port's while port_spi_busy() */
+  _Alignas(uint32_t) uint8_t reply_ring[REPLY_RING_BYTES];
+  _Alignas(uint32_t) uint8_t spi_rx[SPI_BUFFER_BYTES]; /* the port's while port_spi_busy() */
+  uint8_t safe_request[HEADER_BYTES + 4u];             /* the port's while port_spi_busy() */
 
   /* parser */
   parser_state_t parser;
@@ -147,32 +151,26 @@ static uint8_t header_check(const uint8_t *header, uint32_t bytes) {
   return check;
 }
 
-static void ring_write(uint8_t *ring, uint32_t size, uint32_t at, const uint8_t *from, uint32_t length) {
-  const uint32_t offset = at & (size - 1u);
-  const uint32_t first = length < size - offset ? length : size - offset;
-  memcpy(ring + offset, from, first);
-  memcpy(ring, from + first, length - first);
-}
-
-static void ring_read(const uint8_t *ring, uint32_t size, uint32_t at, uint8_t *to, uint32_t length) {
-  const uint32_t offset = at & (size - 1u);
-  const uint32_t first = length < size - offset ? length : size - offset;
-  memcpy(to, ring + offset, first);
-  memcpy(to + first, ring, length - first);
-}
-
 static void raise_to(uint32_t *high_water, uint32_t value) {
   if (value > *high_water) {
     *high_water = value;
   }
 }
 
+/* What a request takes in the receive ring. */
+static uint32_t record_bytes(uint32_t payload_bytes) { return (RECORD_BYTES + payload_bytes + 3u) & ~3u; }
+
+static uint8_t *record_at(uint32_t index) { return bridge.receive_ring + (index & (RECEIVE_RING_BYTES - 1u)); }
+
 /* ---------------------------------------------------------------- reply ring */
 
 static uint32_t reply_room(void) { return REPLY_RING_BYTES - (bridge.reply_fill - bridge.reply_read); }
 
 static void reply_store(const uint8_t *bytes, uint32_t length) {
-  ring_write(bridge.reply_ring, REPLY_RING_BYTES, bridge.reply_fill, bytes, length);
+  const uint32_t offset = bridge.reply_fill & (REPLY_RING_BYTES - 1u);
+  const uint32_t first = length < REPLY_RING_BYTES - offset ? length : REPLY_RING_BYTES - offset;
+  memcpy(bridge.reply_ring + offset, bytes, first);
+  memcpy(bridge.reply_ring, bytes + first, length - first);
   bridge.reply_fill += length;
 }
 
@@ -194,7 +192,7 @@ static void reply_store_header(uint8_t status, uint32_t length) {
 static void finish(uint8_t status) {
   bridge.reply_write = bridge.reply_fill;
   raise_to(&bridge.counters.tx_high_water, bridge.reply_write - bridge.reply_read);
-  bridge.receive_read += (uint32_t)RECORD_BYTES + bridge.prefix.payload_bytes;
+  bridge.receive_read += record_bytes(bridge.prefix.payload_bytes);
   bridge.counters.requests++;
   if (status != STATUS_OK) {
     bridge.counters.errors++;
@@ -228,7 +226,10 @@ const uint8_t *bridge_reply_peek(size_t *length) {
 }
 
 void bridge_reply_copy(uint8_t *to, size_t length) {
-  ring_read(bridge.reply_ring, REPLY_RING_BYTES, bridge.reply_read, to, (uint32_t)length);
+  const uint32_t offset = bridge.reply_read & (REPLY_RING_BYTES - 1u);
+  const size_t first = length < REPLY_RING_BYTES - offset ? length : REPLY_RING_BYTES - offset;
+  memcpy(to, bridge.reply_ring + offset, first);
+  memcpy(to + first, bridge.reply_ring, length - first);
 }
 
 void bridge_reply_take(size_t length) { bridge.reply_read += (uint32_t)length; }
@@ -237,10 +238,10 @@ void bridge_reply_take(size_t length) { bridge.reply_read += (uint32_t)length; }
 
 static uint32_t receive_room(void) { return RECEIVE_RING_BYTES - (bridge.receive_fill - bridge.receive_read); }
 
+/* Goes on with the record that begins at receive_write. */
 static void receive_store(const uint8_t *bytes, uint32_t length) {
-  ring_write(bridge.receive_ring, RECEIVE_RING_BYTES, bridge.receive_fill, bytes, length);
+  memcpy(record_at(bridge.receive_write) + (bridge.receive_fill - bridge.receive_write), bytes, length);
   bridge.receive_fill += length;
-  raise_to(&bridge.counters.rx_high_water, bridge.receive_fill - bridge.receive_read);
 }
 
 static void receive_store_record(uint8_t status, uint32_t payload_bytes) {
@@ -251,7 +252,9 @@ static void receive_store_record(uint8_t status, uint32_t payload_bytes) {
 
 /* The request is complete: hand it to the executor. */
 static void parser_commit(void) {
+  bridge.receive_fill = (bridge.receive_fill + 3u) & ~3u;
   bridge.receive_write = bridge.receive_fill;
+  raise_to(&bridge.counters.rx_high_water, bridge.receive_fill - bridge.receive_read);
   bridge.parser = PARSER_IDLE;
 }
 
@@ -284,7 +287,7 @@ static void parser_header_complete(void) {
 static bool parser_place(void) {
   const bool store = bridge.status == STATUS_OK;
   const uint32_t payload = store ? bridge.payload_left : 0;
-  if (receive_room() < RECORD_BYTES + payload) {
+  if (receive_room() < record_bytes(payload)) {
     return false;
   }
   receive_store_record(bridge.status, payload);
@@ -465,11 +468,9 @@ static void execute_register_request(void) {
     }
     finish(STATUS_OK);
   } else {
-    const uint32_t payload = bridge.receive_read + (uint32_t)RECORD_BYTES;
+    const uint8_t *payload = record_at(bridge.receive_read) + RECORD_BYTES;
     for (uint32_t at = 0; at < length; at += 4) {
-      uint8_t word[4];
-      ring_read(bridge.receive_ring, RECEIVE_RING_BYTES, payload + at, word, sizeof word);
-      register_write(address + at, get_u32(word));
+      register_write(address + at, get_u32(payload + at));
     }
     finish_with_status(STATUS_OK);
   }
@@ -477,17 +478,15 @@ static void execute_register_request(void) {
 
 /* ---------------------------------------------------------------- SPI */
 
-static void spi_start(uint32_t length, uint32_t parse_from) {
+/* Sends `request_bytes` of a request, then filler, `length` bytes in all. */
+static void spi_start(const uint8_t *request, uint32_t request_bytes, uint32_t length, uint32_t parse_from) {
   bridge.spi_length = length;
   bridge.spi_parse_from = parse_from;
   bridge.executor = EXECUTOR_SPI;
-  port_spi_start(bridge.spi_tx, bridge.spi_rx, length);
+  port_spi_start(request, request_bytes, bridge.spi_rx, length);
 }
 
-static void spi_start_filler(uint32_t length) {
-  memset(bridge.spi_tx, FILLER_BYTE, length);
-  spi_start(length, 0);
-}
+static void spi_start_filler(uint32_t length) { spi_start(NULL, 0, length, 0); }
 
 static void spi_deselect(void) {
   port_spi_select(false);
@@ -503,14 +502,11 @@ static void spi_send_request(void) {
   const uint32_t request = HEADER_BYTES + payload;
   const bool wait = bridge.request[REQUEST_HEADER_OPERATION_OFFSET] == OPERATION_WAIT;
   const uint32_t filler = wait ? 0 : SPI_SLACK_BYTES + HEADER_BYTES + bridge.reply_bytes_expected;
-  ring_read(bridge.receive_ring, RECEIVE_RING_BYTES, bridge.receive_read + (uint32_t)sizeof(record_prefix_t),
-            bridge.spi_tx, request);
-  memset(bridge.spi_tx + request, FILLER_BYTE, filler);
   bridge.reply = REPLY_SEEK;
   bridge.reply_header_bytes = 0;
   bridge.reply_timer_runs = false;
   port_spi_select(true);
-  spi_start(request + filler, HEADER_BYTES);
+  spi_start(record_at(bridge.receive_read) + sizeof(record_prefix_t), request, request + filler, request);
 }
 
 /* Only an answer to the request that was sent counts as one; anything else is noise on the link. */
@@ -622,8 +618,8 @@ static void safe_send(void) {
     value = 0;
   }
   bridge.safe_left--;
-  uint8_t *request = bridge.spi_tx;
-  memset(request, FILLER_BYTE, HEADER_BYTES + 4u + SPI_SLACK_BYTES + HEADER_BYTES);
+  uint8_t *request = bridge.safe_request;
+  memset(request, 0, sizeof bridge.safe_request);
   request[0] = START_BYTE;
   request[REQUEST_HEADER_OPERATION_OFFSET] = OPERATION_WRITE;
   put_u32(request + REQUEST_HEADER_ADDRESS_OFFSET, address);
@@ -631,7 +627,7 @@ static void safe_send(void) {
   request[REQUEST_HEADER_CHECK_OFFSET] = (uint8_t)~header_check(request, REQUEST_HEADER_CHECK_OFFSET);
   put_u32(request + HEADER_BYTES, value);
   port_spi_select(true);
-  spi_start(HEADER_BYTES + 4u + SPI_SLACK_BYTES + HEADER_BYTES, 0);
+  spi_start(request, sizeof bridge.safe_request, sizeof bridge.safe_request + SPI_SLACK_BYTES + HEADER_BYTES, 0);
   bridge.executor = EXECUTOR_SAFE;
 }
 
@@ -642,9 +638,9 @@ static bool executor_load(void) {
   if (bridge.receive_write == bridge.receive_read) {
     return false;
   }
-  ring_read(bridge.receive_ring, RECEIVE_RING_BYTES, bridge.receive_read, (uint8_t *)&bridge.prefix, sizeof bridge.prefix);
-  ring_read(bridge.receive_ring, RECEIVE_RING_BYTES, bridge.receive_read + (uint32_t)sizeof bridge.prefix, bridge.request,
-            HEADER_BYTES);
+  const uint8_t *record = record_at(bridge.receive_read);
+  memcpy(&bridge.prefix, record, sizeof bridge.prefix);
+  memcpy(bridge.request, record + sizeof bridge.prefix, HEADER_BYTES);
   const bool reads = bridge.prefix.status == STATUS_OK && bridge.request[REQUEST_HEADER_OPERATION_OFFSET] == OPERATION_READ;
   bridge.reply_bytes_expected = reads ? header_length(bridge.request) : 0;
   return reply_room() >= HEADER_BYTES + bridge.reply_bytes_expected;

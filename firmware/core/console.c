@@ -21,6 +21,7 @@ static struct {
   bool too_long;
   log_level_t level;
   uint32_t log_dropped; /* lines */
+  bool due;             /* console_task may have something to do */
 } console;
 
 static const char *const level_names[] = {"off", "error", "info", "debug"};
@@ -43,6 +44,7 @@ static bool print(const char *format, ...) {
   if (tud_cdc_write_available() < bytes) {
     return false;
   }
+  console.due = true;
   return tud_cdc_write(text, bytes) == bytes;
 }
 
@@ -181,7 +183,10 @@ bool console_task(void) {
   if (tud_cdc_write_flush() > 0) {
     worked = true;
   }
+  console.due = worked;
   return worked;
 }
+
+bool console_due(void) { return console.due; }
 
 void console_init(void) { memset(&console, 0, sizeof console); }

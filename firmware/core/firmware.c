@@ -17,6 +17,16 @@ usbd_class_driver_t const *usbd_app_driver_get_cb(uint8_t *count) {
   return drivers;
 }
 
+/* Set by TinyUSB, also in interrupts, when it has queued something for tud_task. */
+static volatile bool usb_event;
+
+void tud_event_hook_cb(uint8_t rhport, uint32_t event, bool in_isr) {
+  (void)rhport;
+  (void)event;
+  (void)in_isr;
+  usb_event = true;
+}
+
 bool firmware_init(void) {
   loader_init();
   bridge_init();
@@ -26,13 +36,21 @@ bool firmware_init(void) {
 }
 
 bool firmware_task(void) {
-  bool worked = tud_task_event_ready();
-  tud_task();
-  worked = usb_bridge_task() || worked;
+  const bool event = usb_event;
+  if (event) {
+    usb_event = false;
+    tud_task();
+  }
+  bool worked = usb_bridge_task() || event;
   worked = loader_task() || worked;
-  worked = bridge_task() || worked;
-  worked = usb_bridge_task() || worked; /* a reply leaves in the turn in which it came */
-  return console_task() || worked;
+  if (bridge_task()) {
+    (void)usb_bridge_task(); /* a reply leaves in the turn in which it came */
+    worked = true;
+  }
+  if (event || console_due()) {
+    worked = console_task() || worked;
+  }
+  return worked;
 }
 
 uint64_t firmware_deadline_us(void) {
@@ -44,4 +62,4 @@ uint64_t firmware_deadline_us(void) {
   return deadline;
 }
 
-bool firmware_busy(void) { return bridge_unanswered() || bridge_reply_level() > 0; }
+bool firmware_busy(void) { return bridge_unanswered() || bridge_reply_level() > 0 || usb_bridge_busy(); }

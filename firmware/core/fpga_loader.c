@@ -114,11 +114,11 @@ bool loader_busy(void) { return loader.state != LOADER_IDLE && loader.state != L
 bool loader_fpga_ready(void) { return loader.state == LOADER_IDLE && port_fpga_done(); }
 
 bool loader_task(void) {
+  if (loader.state == LOADER_IDLE || loader.state == LOADER_OPEN) {
+    return false;
+  }
   const uint64_t elapsed_us = port_time_us() - loader.since_us;
   switch (loader.state) {
-    case LOADER_IDLE:
-    case LOADER_OPEN:
-      return false;
     case LOADER_RESET:
       if (elapsed_us < RESET_US) {
         return false;

@@ -11,8 +11,9 @@
 
 /* ---- SPI to the FPGA: mode 0, most significant bit first, BRIDGE_SPI_HZ ---- */
 
-/* Starts a full-duplex DMA transfer. Both buffers belong to the port until port_spi_busy() returns false. */
-void port_spi_start(const uint8_t *tx, uint8_t *rx, uint32_t length);
+/* Starts a full-duplex DMA transfer of `length` bytes: sends the `tx_bytes` of tx (0 to length), then 0x00. Both buffers belong to the port until
+ * port_spi_busy() returns false. */
+void port_spi_start(const uint8_t *tx, uint32_t tx_bytes, uint8_t *rx, uint32_t length);
 bool port_spi_busy(void);
 
 /* Drives chip select at once. false may come while a transfer runs: its remaining bytes go nowhere. */
@@ -50,10 +51,32 @@ uint64_t port_time_us(void);
 /* Unique number of this board; becomes the USB serial string. */
 uint64_t port_serial(void);
 
-/* ---- USB ---- */
+/* NULL, or why this board cannot be used, in a few words: becomes part of the product string, and nothing else of the device works. */
+const char *port_refusal(void);
 
-/* Takes back what is queued at an IN endpoint and reports it to TinyUSB as a failed transfer (XFER_RESULT_FAILED) with the
- * number of bytes that the host has got. Keeps the data toggle in step with the host: a packet that was never sent must not have advanced it. */
-void port_usb_abort_in(uint8_t endpoint_address);
+/* ---- USB: the two bulk endpoints of the bridge ----
+ *
+ * TinyUSB opens, halts and closes them; packets go past it. Each has two buffers: while the main loop works on one, the host fills or
+ * fetches the other. */
+
+/* TinyUSB has just opened both: nothing is queued, OUT takes packets. */
+void port_bulk_open(void);
+
+/* The oldest packet from the host, in place until it is released; NULL if none waits. */
+const uint8_t *port_bulk_out(uint32_t *length);
+void port_bulk_out_release(void);
+
+/* Room for a packet to the host, and a copy of one into it; up to 64 bytes. */
+bool port_bulk_in_ready(void);
+void port_bulk_in(const uint8_t *bytes, uint32_t length);
+
+/* Bytes of packets that the host has not got yet. */
+uint32_t port_bulk_in_bytes(void);
+
+/* Takes back what the host has not got; returns how many packets. The data toggle stays in step with the host. */
+uint32_t port_bulk_in_drop(void);
+
+/* True once after a halt, or the clearing of one, has thrown away packets to the host. */
+bool port_bulk_in_lost(void);
 
 #endif

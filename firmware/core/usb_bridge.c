@@ -1,8 +1,8 @@
 /* TinyUSB class driver of the vendor interface: moves packets between the two bulk endpoints and the bridge's rings.
  *
- * OUT is armed for one packet at a time: a longer transfer would hold back the end of a client's transfer until more came.
- * IN leaves straight from the reply ring, in full packets as soon as there are 64 bytes; a short or zero-length packet goes
- * out only when everything received has been answered (docs/wire.md, USB).
+ * The packets themselves go past TinyUSB (port.h): its event queue and its copies cost more than the bridge has time for.
+ * IN leaves in full packets as soon as there are 64 bytes; a short or zero-length packet goes out only when everything
+ * received has been answered (docs/wire.md, USB).
  */
 #include "usb_bridge.h"
 
@@ -12,24 +12,15 @@
 #include "port.h"
 #include "usb_descriptors.h"
 
-/* Largest IN transfer: sent without the main loop's help, but its room in the ring is free only at its end. */
-#define IN_TRANSFER_BYTES 1024u
-
 #define RHPORT 0
 
 static struct {
   bool open;
 
-  uint8_t out_packet[ENDPOINT_BYTES]; /* TinyUSB's while out_armed */
-  uint32_t out_bytes;                 /* received and not yet all taken by the bridge */
-  uint32_t out_taken;
-  bool out_armed;
+  uint32_t out_taken; /* bytes of the oldest packet that the bridge has */
 
-  uint8_t in_packet[ENDPOINT_BYTES]; /* for a packet that wraps in the ring; TinyUSB's while in_queued */
-  uint32_t in_bytes;                 /* queued: bytes of the ring that the host has not got yet */
-  bool in_queued;
-  bool in_stale;         /* the queued transfer was taken back: what its end reports is void */
-  bool in_transfer_open; /* the host has had full packets and no short one since */
+  _Alignas(uint32_t) uint8_t in_packet[ENDPOINT_BYTES]; /* for a packet that wraps in the ring */
+  uint32_t in_full; /* bit n: the nth last packet was full; if the last one was, a short one has yet to end the transfer */
 
   bool boot_loader_asked;
   uint64_t boot_loader_us; /* when to leave for it */
@@ -42,50 +33,48 @@ static struct {
 
 static bool out_task(void) {
   bool worked = false;
-  if (usb.out_taken < usb.out_bytes) {
-    const size_t taken = bridge_receive(usb.out_packet + usb.out_taken, usb.out_bytes - usb.out_taken);
+  uint32_t length = 0;
+  for (const uint8_t *packet = port_bulk_out(&length); packet != NULL; packet = port_bulk_out(&length)) {
+    const size_t taken = bridge_receive(packet + usb.out_taken, length - usb.out_taken);
+    worked = worked || taken > 0;
     usb.out_taken += (uint32_t)taken;
-    worked = taken > 0;
-  }
-  if (!usb.out_armed && usb.out_taken == usb.out_bytes && usbd_edpt_ready(RHPORT, ENDPOINT_BRIDGE_OUT)) {
-    usb.out_bytes = usb.out_taken = 0;
-    usb.out_armed = usbd_edpt_xfer(RHPORT, ENDPOINT_BRIDGE_OUT, usb.out_packet, ENDPOINT_BYTES);
-    worked = worked || usb.out_armed;
+    if (usb.out_taken < length) {
+      break; /* the bridge has no room */
+    }
+    usb.out_taken = 0;
+    port_bulk_out_release();
+    worked = true;
   }
   return worked;
 }
 
-static bool in_queue(const uint8_t *bytes, uint32_t length) {
-  usb.in_bytes = length;
-  /* TinyUSB takes a pointer to changeable memory for both directions; it only reads for IN. */
-  usb.in_queued = usbd_edpt_xfer(RHPORT, ENDPOINT_BRIDGE_IN, (uint8_t *)(uintptr_t)bytes, (uint16_t)length);
-  return usb.in_queued;
+static void in_send(size_t length) {
+  size_t piece = 0;
+  const uint8_t *bytes = bridge_reply_peek(&piece);
+  if (piece < length) {
+    bridge_reply_copy(usb.in_packet, length);
+    bytes = usb.in_packet;
+  }
+  port_bulk_in(bytes, (uint32_t)length);
+  bridge_reply_take(length);
+  usb.in_full = usb.in_full << 1 | (length == ENDPOINT_BYTES ? 1u : 0u);
 }
 
 static bool in_task(void) {
-  if (usb.in_queued || !usbd_edpt_ready(RHPORT, ENDPOINT_BRIDGE_IN)) {
-    return false;
+  bool worked = false;
+  while (port_bulk_in_ready()) {
+    const size_t level = bridge_reply_level();
+    const bool transfer_open = (usb.in_full & 1u) != 0;
+    if (level >= ENDPOINT_BYTES) {
+      in_send(ENDPOINT_BYTES);
+    } else if (!bridge_unanswered() && (level > 0 || transfer_open)) {
+      in_send(level);
+    } else {
+      break;
+    }
+    worked = true;
   }
-  const size_t level = bridge_reply_level();
-  const bool all_answered = !bridge_unanswered();
-  if (level == 0) {
-    return usb.in_transfer_open && all_answered && in_queue(NULL, 0);
-  }
-  if (level < ENDPOINT_BYTES && !all_answered) {
-    return false;
-  }
-  size_t piece = 0;
-  const uint8_t *bytes = bridge_reply_peek(&piece);
-  const size_t packet = level < ENDPOINT_BYTES ? level : ENDPOINT_BYTES;
-  if (piece < packet) {
-    bridge_reply_copy(usb.in_packet, packet);
-    return in_queue(usb.in_packet, (uint32_t)packet);
-  }
-  if (level < ENDPOINT_BYTES) {
-    return in_queue(bytes, (uint32_t)level);
-  }
-  const size_t full = piece < IN_TRANSFER_BYTES ? piece - piece % ENDPOINT_BYTES : IN_TRANSFER_BYTES;
-  return in_queue(bytes, (uint32_t)full);
+  return worked;
 }
 
 bool usb_bridge_task(void) {
@@ -104,12 +93,21 @@ bool usb_bridge_task(void) {
 
 uint64_t usb_bridge_deadline_us(void) { return usb.boot_loader_asked ? usb.boot_loader_us : UINT64_MAX; }
 
-/* Takes back what is queued for the host. */
+bool usb_bridge_busy(void) { return usb.open && port_bulk_in_bytes() > 0; }
+
+static void drop_received(void) {
+  uint32_t length = 0;
+  while (port_bulk_out(&length) != NULL) {
+    port_bulk_out_release();
+  }
+  usb.out_taken = 0;
+}
+
+/* Forgets what came from the host, takes back what waits for it. If it has had full packets and no short one, an empty packet follows. */
 static void usb_bridge_drop(void) {
-  usb.out_bytes = usb.out_taken = 0;
-  if (usb.in_queued && !usb.in_stale) {
-    usb.in_stale = true;
-    port_usb_abort_in(ENDPOINT_BRIDGE_IN);
+  if (usb.open) {
+    drop_received();
+    usb.in_full >>= port_bulk_in_drop();
   }
 }
 
@@ -137,23 +135,20 @@ static uint16_t driver_open(uint8_t rhport, tusb_desc_interface_t const *interfa
   TU_VERIFY(interface->bInterfaceClass == TUSB_CLASS_VENDOR_SPECIFIC && interface->bInterfaceSubClass == BRIDGE_SUBCLASS &&
                 interface->bInterfaceProtocol == BRIDGE_PROTOCOL && max_length >= length,
             0);
+  TU_VERIFY(port_refusal() == NULL, 0);
   uint8_t out = 0;
   uint8_t in = 0;
   TU_VERIFY(usbd_open_edpt_pair(rhport, tu_desc_next(interface), 2, TUSB_XFER_BULK, &out, &in), 0);
+  port_bulk_open();
   usb.open = true;
   return length;
 }
 
-/* The host has cleared a halt. Whatever was queued at that endpoint is gone, on some controllers without a report. */
-static void driver_halt_cleared(uint8_t endpoint) {
-  if (endpoint == ENDPOINT_BRIDGE_OUT) {
-    usb.out_armed = false;
-  } else if (endpoint == ENDPOINT_BRIDGE_IN && usb.in_queued) {
-    /* Nobody knows how much of it the host got: only a fresh start is honest. */
-    usb.in_queued = false;
-    usb.in_stale = false;
-    usb.in_transfer_open = false;
-    usb.out_bytes = usb.out_taken = 0;
+/* The host has cleared a halt. If packets to it went with it nobody knows how much of them it got: only a fresh start is honest. */
+static void driver_halt_cleared(void) {
+  if (port_bulk_in_lost()) {
+    usb.in_full = 0;
+    drop_received();
     bridge_reset();
   }
 }
@@ -163,33 +158,17 @@ static bool driver_control(uint8_t rhport, uint8_t stage, tusb_control_request_t
   if (stage == CONTROL_STAGE_SETUP && request->bmRequestType_bit.type == TUSB_REQ_TYPE_STANDARD &&
       request->bmRequestType_bit.recipient == TUSB_REQ_RCPT_ENDPOINT && request->bRequest == TUSB_REQ_CLEAR_FEATURE &&
       request->wValue == TUSB_REQ_FEATURE_EDPT_HALT) {
-    driver_halt_cleared((uint8_t)request->wIndex);
+    driver_halt_cleared();
   }
   return false; /* the stack answers standard requests itself */
 }
 
 static bool driver_transfer_done(uint8_t rhport, uint8_t endpoint, xfer_result_t result, uint32_t bytes) {
   (void)rhport;
-  if (endpoint == ENDPOINT_BRIDGE_OUT) {
-    usb.out_armed = false;
-    usb.out_taken = 0;
-    usb.out_bytes = result == XFER_RESULT_SUCCESS ? bytes : 0;
-    return true;
-  }
-  if (endpoint != ENDPOINT_BRIDGE_IN) {
-    return false;
-  }
-  if (!usb.in_stale && result == XFER_RESULT_SUCCESS) {
-    bridge_reply_take(usb.in_bytes);
-  }
-  if (result == XFER_RESULT_SUCCESS || bytes > 0) {
-    /* also when taken back after some of its packets had gone */
-    usb.in_transfer_open = bytes > 0 && bytes % ENDPOINT_BYTES == 0;
-  }
-  usb.in_queued = false;
-  usb.in_stale = false;
-  usb.in_bytes = 0;
-  return true;
+  (void)endpoint;
+  (void)result;
+  (void)bytes;
+  return false; /* no transfer goes through TinyUSB */
 }
 
 /* ---------------------------------------------------------------- vendor requests */

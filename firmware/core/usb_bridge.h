@@ -16,4 +16,7 @@ bool usb_bridge_task(void);
 /* Earliest time at which usb_bridge_task has something to do by time alone; UINT64_MAX if none. */
 uint64_t usb_bridge_deadline_us(void);
 
+/* Bytes of replies wait at the IN endpoint. */
+bool usb_bridge_busy(void);
+
 #endif

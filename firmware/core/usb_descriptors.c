@@ -50,6 +50,9 @@ uint8_t const *tud_descriptor_configuration_cb(uint8_t index) { return index == 
 
 /* ---------------------------------------------------------------- strings */
 
+/* Longest string, in 16-bit units. */
+#define STRING_UNITS 48u
+
 uint16_t const *tud_descriptor_string_cb(uint8_t index, uint16_t language) {
   static const char *const texts[STRING_COUNT] = {
       [STRING_MANUFACTURER] = "codecrig project",
@@ -57,7 +60,7 @@ uint16_t const *tud_descriptor_string_cb(uint8_t index, uint16_t language) {
       [STRING_BRIDGE] = "codecrig bridge",
       [STRING_CONSOLE] = "codecrig console",
   };
-  static uint16_t descriptor[1 + 32]; /* TinyUSB's until the control transfer ends; there is one at a time */
+  static uint16_t descriptor[1 + STRING_UNITS]; /* TinyUSB's until the control transfer ends; there is one at a time */
   (void)language;
   uint32_t units = 0;
   if (index == STRING_LANGUAGE) {
@@ -68,8 +71,13 @@ uint16_t const *tud_descriptor_string_cb(uint8_t index, uint16_t language) {
       descriptor[1 + units] = (uint16_t)("0123456789ABCDEF"[(serial >> (60 - 4 * units)) & 0xF]);
     }
   } else if (index < STRING_COUNT) {
-    for (; texts[index][units] != '\0'; units++) {
-      descriptor[1 + units] = (uint16_t)texts[index][units];
+    /* A board that cannot be used says why where every system shows it; clients look for the bare name. */
+    const char *refusal = index == STRING_PRODUCT ? port_refusal() : NULL;
+    const char *const parts[3] = {texts[index], refusal != NULL ? ": " : "", refusal != NULL ? refusal : ""};
+    for (uint32_t part = 0; part < 3; part++) {
+      for (const char *from = parts[part]; *from != '\0' && units < STRING_UNITS; from++) {
+        descriptor[1 + units++] = (uint16_t)*from;
+      }
     }
   } else {
     return NULL;

@@ -230,6 +230,26 @@ TEST(usb_clear_halt_with_a_reply_queued) {
   wire_expect_alive();
 }
 
+/* RP2040 before B2: the product string says why, and the device cannot be configured; it stays on the bus. */
+TEST(usb_refused_board) {
+  native_refuse("needs RP2040 B2 or later");
+  rig_power_up();
+  uint8_t bytes[256];
+  const char *expected = "codecrig: needs RP2040 B2 or later";
+  CHECK_EQUAL(host_descriptor(3, 2, bytes, 255), 2 + 2 * strlen(expected));
+  for (size_t i = 0; i < strlen(expected); i++) {
+    CHECK_EQUAL(get_u16(bytes + 2 + 2 * i), (uint8_t)expected[i]);
+  }
+  for (int i = 0; i < 3; i++) {
+    CHECK_EQUAL(host_control((control_t){0x00, SET_CONFIGURATION, 1, 0, 0}, NULL), CONTROL_STALLED);
+    CHECK_EQUAL(get_configuration(), 0);
+    CHECK_EQUAL(host_control((control_t){0xC1, 2, 0, 0, 16}, bytes), CONTROL_STALLED);
+  }
+  native_refuse(NULL);
+  rig_start();
+  wire_expect_alive();
+}
+
 TEST(usb_vendor_requests) {
   rig_power_up();
   uint8_t bytes[64];

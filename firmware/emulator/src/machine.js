@@ -5,7 +5,7 @@ import { ConsoleLogger, LogLevel, RP2040 } from 'rp2040js';
 
 import { BOOT_LOADER_BREAKPOINT, bootRom } from './boot_rom.js';
 import { segments, symbol } from './elf.js';
-import { repairExceptionEntry, repairFlashNumber, repairSpi, repairWakeUp } from './repairs.js';
+import { repairExceptionEntry, repairFlashNumber, repairRevision, repairSpi, repairWakeUp } from './repairs.js';
 import { UsbDevice } from './usb_device.js';
 
 // Time is handed to the peripherals in such steps, or at the next alarm.
@@ -31,6 +31,7 @@ export class Machine {
     repairWakeUp(mcu.core);
     repairSpi(mcu, mcu.spi[0], (bytes) => fpga.exchange(bytes));
     repairFlashNumber(mcu.peripherals[0x18000], serial);
+    repairRevision(mcu);
     this.usb = new UsbDevice(mcu);
     this.left = false; // for the boot loader
     this.pending = 0;

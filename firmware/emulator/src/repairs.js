@@ -48,3 +48,8 @@ export function repairFlashNumber(ssi, serial) {
     return undefined;
   };
 }
+
+// The chip says that it is of revision B2, on which transfers of the USB controller can be taken back; the emulator's says B1.
+export function repairRevision(mcu, revision = 2) {
+  mcu.peripherals[0x40000].readUint32 = (offset) => (offset === 0 ? ((revision << 28) | 0x2927) >>> 0 : 0);
+}

@@ -4,6 +4,7 @@
 
 const AVAILABLE = 1 << 10;
 const STALL = 1 << 11;
+const SELECT_FIRST = 1 << 12;
 const DATA1 = 1 << 13;
 const FULL = 1 << 15;
 const LENGTH = 0x3ff;
@@ -153,6 +154,11 @@ export class UsbDevice {
       perBuffer = (word & (1 << 29)) !== 0;
       perTwo = (word & (1 << 28)) !== 0;
       buffer = word & 0xffc0;
+    }
+    const first = this.view.getUint16(0x80 + 4 * index, true);
+    if (first & SELECT_FIRST) {
+      this.half[index] = 0;
+      this.view.setUint16(0x80 + 4 * index, first & ~SELECT_FIRST, true);
     }
     const half = double ? this.half[index] : 0;
     return { index, enabled, double, perBuffer, perTwo, half, control: 0x80 + 4 * index + 2 * half, buffer: buffer + 64 * half };

@@ -5,7 +5,7 @@ import test from 'node:test';
 
 import { RP2040 } from 'rp2040js';
 
-import { repairExceptionEntry, repairFlashNumber, repairSpi, repairWakeUp } from '../src/repairs.js';
+import { repairExceptionEntry, repairFlashNumber, repairRevision, repairSpi, repairWakeUp } from '../src/repairs.js';
 
 const SRAM = 0x2000_0000;
 const IRQ = 5;
@@ -125,4 +125,12 @@ function flashNumber(repair) {
 test('the flash tells its number', () => {
   assert.notEqual(flashNumber(false), '1122334455667788', 'the fault has gone: drop the repair');
   assert.equal(flashNumber(true), '1122334455667788');
+});
+
+test('the chip is of revision B2', () => {
+  const revision = (mcu) => mcu.readUint32(0x40000000) >>> 28;
+  const mcu = new RP2040();
+  assert.notEqual(revision(mcu), 2, 'the fault has gone: drop the repair');
+  repairRevision(mcu);
+  assert.equal(revision(mcu), 2);
 });

@@ -1,6 +1,8 @@
 /* Device controller driver for this machine: TinyUSB's view of a full-speed bus whose host performs one transaction at a
  * time through native.h.
  *
+ * The bridge's two bulk endpoints are here as well (port.h).
+ *
  * Modelled: SETUP, handshakes ACK, NAK and STALL, splitting of transfers into 64-byte packets, zero-length packets, halt and
  * its clearing, bus reset. Data toggles are not: no packet is lost or repeated between two functions of one program, so
  * there is nothing for them to detect. As on the RP2040, clearing a halt drops a transfer that was queued.
@@ -28,6 +30,36 @@ typedef struct endpoint {
 
 static endpoint_t endpoints[ENDPOINTS][2];
 
+/* The bridge's endpoints: two buffers each. `count` of them are full, the first one is `first`. */
+typedef struct bulk {
+  uint8_t packets[2][PACKET_BYTES];
+  uint16_t lengths[2];
+  uint8_t first;
+  uint8_t count;
+} bulk_t;
+
+static bulk_t bulk_out;
+static bulk_t bulk_in;
+static bool bulk_in_lost;
+
+static bulk_t *bulk_of(uint8_t address) {
+  return address == ENDPOINT_BRIDGE_OUT ? &bulk_out : address == ENDPOINT_BRIDGE_IN ? &bulk_in : NULL;
+}
+
+static void bulk_put(bulk_t *bulk, const uint8_t *bytes, uint16_t length) {
+  const uint8_t next = (bulk->first + bulk->count) & 1u;
+  if (length > 0) {
+    memcpy(bulk->packets[next], bytes, length);
+  }
+  bulk->lengths[next] = length;
+  bulk->count++;
+}
+
+static void bulk_take(bulk_t *bulk) {
+  bulk->first ^= 1u;
+  bulk->count--;
+}
+
 static endpoint_t *endpoint_of(uint8_t address) { return &endpoints[tu_edpt_number(address)][tu_edpt_dir(address)]; }
 
 static void endpoint_clear(endpoint_t *endpoint) { memset(endpoint, 0, sizeof *endpoint); }
@@ -36,6 +68,7 @@ static void endpoint_clear(endpoint_t *endpoint) { memset(endpoint, 0, sizeof *e
 
 static void all_endpoints_clear(void) {
   memset(endpoints, 0, sizeof endpoints);
+  port_bulk_open();
   endpoints[0][TUSB_DIR_OUT].open = true;
   endpoints[0][TUSB_DIR_IN].open = true;
 }
@@ -104,28 +137,63 @@ bool dcd_edpt_xfer(uint8_t rhport, uint8_t address, uint8_t *buffer, uint16_t le
   return true;
 }
 
+static void halt(uint8_t address, bool stalled) {
+  endpoint_t *endpoint = endpoint_of(address);
+  endpoint->stalled = stalled;
+  endpoint->armed = false;
+  if (address == ENDPOINT_BRIDGE_IN) {
+    bulk_in_lost = bulk_in.count > 0 || bulk_in_lost;
+    bulk_in.count = 0;
+  }
+}
+
 void dcd_edpt_stall(uint8_t rhport, uint8_t address) {
   (void)rhport;
-  endpoint_t *endpoint = endpoint_of(address);
-  endpoint->stalled = true;
-  endpoint->armed = false;
+  halt(address, true);
 }
 
 void dcd_edpt_clear_stall(uint8_t rhport, uint8_t address) {
   (void)rhport;
-  endpoint_t *endpoint = endpoint_of(address);
-  endpoint->stalled = false;
-  endpoint->armed = false;
+  halt(address, false);
 }
 
 /* ---------------------------------------------------------------- what the core calls */
 
-void port_usb_abort_in(uint8_t address) {
-  endpoint_t *endpoint = endpoint_of(address);
-  if (endpoint->armed) {
-    endpoint->armed = false;
-    dcd_event_xfer_complete(RHPORT, address, endpoint->done, XFER_RESULT_FAILED, false);
+void port_bulk_open(void) {
+  bulk_out.count = 0;
+  bulk_in.count = 0;
+  bulk_in_lost = false;
+}
+
+const uint8_t *port_bulk_out(uint32_t *length) {
+  *length = bulk_out.lengths[bulk_out.first];
+  return bulk_out.count > 0 ? bulk_out.packets[bulk_out.first] : NULL;
+}
+
+void port_bulk_out_release(void) { bulk_take(&bulk_out); }
+
+bool port_bulk_in_ready(void) { return bulk_in.count < 2 && !endpoint_of(ENDPOINT_BRIDGE_IN)->stalled; }
+
+void port_bulk_in(const uint8_t *bytes, uint32_t length) { bulk_put(&bulk_in, bytes, (uint16_t)length); }
+
+uint32_t port_bulk_in_bytes(void) {
+  uint32_t bytes = 0;
+  for (uint8_t i = 0; i < bulk_in.count; i++) {
+    bytes += bulk_in.lengths[(bulk_in.first + i) & 1u];
   }
+  return bytes;
+}
+
+uint32_t port_bulk_in_drop(void) {
+  const uint32_t dropped = bulk_in.count;
+  bulk_in.count = 0;
+  return dropped;
+}
+
+bool port_bulk_in_lost(void) {
+  const bool lost = bulk_in_lost;
+  bulk_in_lost = false;
+  return lost;
 }
 
 /* ---------------------------------------------------------------- what the bus does */
@@ -163,6 +231,14 @@ native_handshake_t native_usb_out(uint8_t number, const uint8_t *data, uint16_t 
   if (!endpoint->open || endpoint->stalled) {
     return NATIVE_STALL;
   }
+  bulk_t *bulk = bulk_of(number);
+  if (bulk != NULL) {
+    if (bulk->count == 2) {
+      return NATIVE_NAK;
+    }
+    bulk_put(bulk, data, length < PACKET_BYTES ? length : PACKET_BYTES);
+    return NATIVE_ACK;
+  }
   if (!endpoint->armed) {
     return NATIVE_NAK;
   }
@@ -187,6 +263,17 @@ native_handshake_t native_usb_in(uint8_t number, uint8_t *data, uint16_t capacit
   endpoint_t *endpoint = &endpoints[number][TUSB_DIR_IN];
   if (!endpoint->open || endpoint->stalled) {
     return NATIVE_STALL;
+  }
+  bulk_t *bulk = bulk_of((uint8_t)(number | TUSB_DIR_IN_MASK));
+  if (bulk != NULL) {
+    if (bulk->count == 0) {
+      return NATIVE_NAK;
+    }
+    const uint16_t bytes = bulk->lengths[bulk->first];
+    *length = bytes < capacity ? bytes : capacity;
+    memcpy(data, bulk->packets[bulk->first], *length);
+    bulk_take(bulk);
+    return NATIVE_ACK;
   }
   if (!endpoint->armed) {
     return NATIVE_NAK;

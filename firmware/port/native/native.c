@@ -1,6 +1,9 @@
 /* The port for this machine: hands every call across the border to the twin's platform. See native.h. */
 #include "native.h"
 
+#include <string.h>
+
+#include "codecrig_regs.h"
 #include "firmware.h"
 #include "port.h"
 #include "tusb.h"
@@ -25,8 +28,13 @@ uint64_t native_deadline_us(void) { return platform != NULL ? firmware_deadline_
 
 bool native_busy(void) { return platform != NULL && firmware_busy(); }
 
-void port_spi_start(const uint8_t *tx, uint8_t *rx, uint32_t length) {
-  platform->spi_start(platform->context, tx, rx, length);
+void port_spi_start(const uint8_t *tx, uint32_t tx_bytes, uint8_t *rx, uint32_t length) {
+  static uint8_t sent[2u * REQUEST_HEADER_BYTES + BRIDGE_MAX_LENGTH_RESET + 64u];
+  if (tx_bytes > 0) {
+    memcpy(sent, tx, tx_bytes);
+  }
+  memset(sent + tx_bytes, 0, length - tx_bytes);
+  platform->spi_start(platform->context, sent, rx, length);
 }
 
 bool port_spi_busy(void) { return platform->spi_busy(platform->context); }
@@ -54,6 +62,12 @@ void port_boot_loader(void) { platform->boot_loader(platform->context); }
 uint64_t port_time_us(void) { return platform->time_us(platform->context); }
 
 uint64_t port_serial(void) { return serial_number; }
+
+static const char *refusal;
+
+void native_refuse(const char *reason) { refusal = reason; }
+
+const char *port_refusal(void) { return refusal; }
 
 /* TinyUSB asks for time in milliseconds. */
 uint32_t tusb_time_millis_api(void) { return (uint32_t)(port_time_us() / 1000u); }

@@ -36,6 +36,9 @@ typedef struct native_platform {
 /* Powers the firmware up (again). `platform` must stay valid. */
 void native_init(const native_platform_t *platform, uint64_t serial);
 
+/* What port_refusal() returns from now on; NULL at start. */
+void native_refuse(const char *reason);
+
 /* Runs the main loop once; true if anything was done (call until false). */
 bool native_task(void);
 

@@ -21,6 +21,7 @@
 #include "pico/time.h"
 #include "pico/unique_id.h"
 #include "tusb.h"
+#include "wake.h"
 
 #define SPI_HZ 15360000u
 #define FPGA_CLOCK_DIVISOR 5u
@@ -30,7 +31,11 @@
 
 _Static_assert(SYS_CLK_HZ == 61440000, "the audio clock is a fifth of the system clock");
 
-static uint spi_tx_channel;
+static dma_channel_hw_t *spi_tx;     /* the request */
+static dma_channel_hw_t *spi_filler; /* the zeros behind it; the request's channel starts it */
+static dma_channel_hw_t *spi_rx;
+static uint32_t spi_tx_alone;   /* control words of spi_tx */
+static uint32_t spi_tx_chained;
 static uint spi_rx_channel;
 static uint config_channel;
 static uint config_machine;
@@ -48,22 +53,53 @@ static void spi_begin(void) {
   gpio_set_function(PIN_SPI_RX, GPIO_FUNC_SPI);
   gpio_set_function(PIN_SPI_SCK, GPIO_FUNC_SPI);
   gpio_set_function(PIN_SPI_TX, GPIO_FUNC_SPI);
-  spi_tx_channel = (uint)dma_claim_unused_channel(true);
+
+  const uint tx_channel = (uint)dma_claim_unused_channel(true);
+  const uint filler_channel = (uint)dma_claim_unused_channel(true);
   spi_rx_channel = (uint)dma_claim_unused_channel(true);
+  spi_tx = dma_channel_hw_addr(tx_channel);
+  spi_filler = dma_channel_hw_addr(filler_channel);
+  spi_rx = dma_channel_hw_addr(spi_rx_channel);
+
+  dma_channel_config config = dma_channel_get_default_config(tx_channel);
+  channel_config_set_transfer_data_size(&config, DMA_SIZE_8);
+  channel_config_set_dreq(&config, spi_get_dreq(FPGA_SPI, true));
+  spi_tx_alone = config.ctrl;
+  channel_config_set_chain_to(&config, filler_channel);
+  spi_tx_chained = config.ctrl;
+  spi_tx->write_addr = (uintptr_t)&spi_get_hw(FPGA_SPI)->dr;
+
+  static const uint8_t zero = 0;
+  config = dma_channel_get_default_config(filler_channel);
+  channel_config_set_transfer_data_size(&config, DMA_SIZE_8);
+  channel_config_set_dreq(&config, spi_get_dreq(FPGA_SPI, true));
+  channel_config_set_read_increment(&config, false);
+  spi_filler->al1_ctrl = config.ctrl;
+  spi_filler->read_addr = (uintptr_t)&zero;
+  spi_filler->write_addr = (uintptr_t)&spi_get_hw(FPGA_SPI)->dr;
+
+  config = dma_channel_get_default_config(spi_rx_channel);
+  channel_config_set_transfer_data_size(&config, DMA_SIZE_8);
+  channel_config_set_dreq(&config, spi_get_dreq(FPGA_SPI, false));
+  channel_config_set_read_increment(&config, false);
+  channel_config_set_write_increment(&config, true);
+  spi_rx->al1_ctrl = config.ctrl;
+  spi_rx->read_addr = (uintptr_t)&spi_get_hw(FPGA_SPI)->dr;
 }
 
-void port_spi_start(const uint8_t *tx, uint8_t *rx, uint32_t length) {
-  dma_channel_config in = dma_channel_get_default_config(spi_rx_channel);
-  channel_config_set_transfer_data_size(&in, DMA_SIZE_8);
-  channel_config_set_dreq(&in, spi_get_dreq(FPGA_SPI, false));
-  channel_config_set_read_increment(&in, false);
-  channel_config_set_write_increment(&in, true);
-  dma_channel_configure(spi_rx_channel, &in, rx, &spi_get_hw(FPGA_SPI)->dr, length, false);
-  dma_channel_config out = dma_channel_get_default_config(spi_tx_channel);
-  channel_config_set_transfer_data_size(&out, DMA_SIZE_8);
-  channel_config_set_dreq(&out, spi_get_dreq(FPGA_SPI, true));
-  dma_channel_configure(spi_tx_channel, &out, &spi_get_hw(FPGA_SPI)->dr, tx, length, false);
-  dma_start_channel_mask((1u << spi_rx_channel) | (1u << spi_tx_channel));
+void port_spi_start(const uint8_t *tx, uint32_t tx_bytes, uint8_t *rx, uint32_t length) {
+  const bool filler = tx_bytes < length;
+  spi_rx->write_addr = (uintptr_t)rx;
+  spi_rx->transfer_count = length;
+  spi_filler->transfer_count = length - tx_bytes;
+  uint32_t first = (uint32_t)(spi_filler - dma_hw->ch);
+  if (tx_bytes > 0) {
+    spi_tx->read_addr = (uintptr_t)tx;
+    spi_tx->transfer_count = tx_bytes;
+    spi_tx->al1_ctrl = filler ? spi_tx_chained : spi_tx_alone;
+    first = (uint32_t)(spi_tx - dma_hw->ch);
+  }
+  dma_hw->multi_channel_trigger = 1u << spi_rx_channel | 1u << first;
 }
 
 /* The last byte has arrived when the receiving channel has stored it. */
@@ -144,6 +180,15 @@ uint64_t port_serial(void) {
   return serial;
 }
 
+/* Errata E2 and E5: before B2 a transfer cannot be taken back, and enumeration behind a busy hub fails. */
+const char *port_refusal(void) {
+#if PICO_RP2040
+  return rp2040_chip_version() >= 2 ? NULL : "needs RP2040 B2 or later";
+#else
+  return NULL;
+#endif
+}
+
 void port_boot_loader(void) { reset_usb_boot(0, 0); }
 
 /* TinyUSB asks for time in milliseconds. */
@@ -160,23 +205,23 @@ static void fpga_clock_begin(void) {
  * next deadline. Their handlers do nothing but note it; the processor sleeps between. */
 #define LONGEST_SLEEP_US (WATCHDOG_MS * 1000u / 4u)
 
-static volatile bool woken;
+volatile bool port_woken;
 
 static void on_dma(void) {
   dma_irqn_acknowledge_channel(0, spi_rx_channel);
   dma_irqn_acknowledge_channel(0, config_channel);
-  woken = true;
+  port_woken = true;
 }
 
 static void on_line(uint line, uint32_t events) {
   (void)line;
   (void)events;
-  woken = true;
+  port_woken = true;
 }
 
 static void on_alarm(uint alarm) {
   (void)alarm;
-  woken = true;
+  port_woken = true;
 }
 
 static uint alarm_number;
@@ -198,11 +243,16 @@ static void sleep_until_something_happens(void) {
   if (port_fpga_config_busy()) {
     end = now + CONFIG_POLL_US; /* the last bits leave behind the DMA's end, which alone is reported */
   }
-  if (hardware_alarm_set_target(alarm_number, from_us_since_boot(end))) {
-    return; /* it has come already */
+  /* An alarm that comes too early does no harm and costs less than one for every sleep. */
+  static uint64_t alarm_us;
+  if (alarm_us <= now || alarm_us > end) {
+    alarm_us = end;
+    if (hardware_alarm_set_target(alarm_number, from_us_since_boot(end))) {
+      return; /* it has come already */
+    }
   }
   const uint32_t state = save_and_disable_interrupts();
-  if (!woken && !tud_task_event_ready()) {
+  if (!port_woken && !tud_task_event_ready()) {
     __wfi(); /* wakes on a pending interrupt, which is served below */
   }
   restore_interrupts(state);
@@ -223,7 +273,7 @@ int main(void) {
   watchdog_enable(WATCHDOG_MS, true);
   for (;;) {
     watchdog_update();
-    woken = false;
+    port_woken = false;
     const bool worked = firmware_task();
     port_firmware_is_busy = firmware_busy();
     if (!worked) {

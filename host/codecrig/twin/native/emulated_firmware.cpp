@@ -68,7 +68,8 @@ EmulatedFirmware::~EmulatedFirmware() {
 bool EmulatedFirmware::advance(Units until) {
   const Units start_of_frame = clock_.to_board(frame_ * HOST_UNITS_PER_FRAME);
   Units target = std::min(until, std::max(start_of_frame, hardware_.now()));
-  if (asleep_ && lines() == lines_) {
+  const bool asleep = asleep_ && lines() == lines_;
+  if (asleep) {
     target = std::min(target, std::max(wake_, hardware_.now()));
     hardware_.advance(target);  // to an earlier moment if the attention line moves
   } else {
@@ -83,7 +84,7 @@ bool EmulatedFirmware::advance(Units until) {
     command(bytes, sizeof bytes);
     ++frame_;
   }
-  return false;
+  return !asleep || !asleep_;  // awake: it may have done anything
 }
 
 bool EmulatedFirmware::settle() {
