@@ -7,7 +7,7 @@ from typing import Any
 
 from codecrig.contract.rig import Model, Rig
 from codecrig.contract.watch import unwrap
-from codecrig.portcls import KSSTATE, Format
+from codecrig.portcls import KSSTATE, PAGE_BYTES, Format
 
 BUFFER_MS = 40
 """Length of the cyclic buffers: two packets of 20 ms, what `play` and `record` use too."""
@@ -29,7 +29,7 @@ class ModelStream(ABC):
         self.port = rig.port(self.model)
         self.pin = self.open_pin()
         created = rig.trace.of("new_stream", caller="port")[-1].result
-        self.real = unwrap(created[0] if isinstance(created, tuple) else getattr(created, "stream", created))
+        self.real = unwrap(getattr(created, "Stream", created))
         """The miniport's stream itself, for defects and counts."""
         self.stream = rig.trace.wrap(self.real, "port")
         """The stream as the port sees it."""
@@ -79,5 +79,44 @@ class WaveRTModel(ModelStream):
         return bytes(self.pin.buffer.read(0, min(moved_bytes, self.buffer_bytes or 0)))
 
 
-MODELS: tuple[type[ModelStream], ...] = (WaveRTModel,)
+class WaveCyclicModel(ModelStream):
+    """A WaveCyclic pin; render plays silence."""
+
+    model = "wavecyclic"
+
+    def open_pin(self) -> Any:
+        pin = self.port.open_pin(int(self.capture), self.capture, self.format)
+        channel = self.rig.trace.of("new_stream", caller="port")[-1].result.DmaChannel
+        self.buffer_bytes = channel.buffer_size()
+        return pin
+
+    def position_bytes(self) -> int:
+        return int(self.stream.get_position())
+
+    def captured(self, moved_bytes: int) -> bytes:
+        channel = unwrap(self.rig.trace.of("new_stream", caller="port")[-1].result.DmaChannel)
+        return bytes(channel.system_address().read(0, min(moved_bytes, self.buffer_bytes or 0)))
+
+
+class WavePciModel(ModelStream):
+    """A WavePci pin with packets for a quarter of a second, cut so that frames are split across them."""
+
+    model = "wavepci"
+
+    def open_pin(self) -> Any:
+        pin = self.port.open_pin(int(self.capture), self.capture, self.format)
+        packet_bytes = min(self.format.bytes_per_second // 20, 3 * PAGE_BYTES) - 1
+        self.packets = [
+            pin.submit_empty(packet_bytes) if self.capture else pin.submit(bytes(packet_bytes)) for _ in range(5)
+        ]
+        return pin
+
+    def position_bytes(self) -> int:
+        return int(self.stream.get_position())
+
+    def captured(self, moved_bytes: int) -> bytes:
+        return b"".join(packet.view.read(0, packet.extent_bytes) for packet in self.packets)[:moved_bytes]
+
+
+MODELS: tuple[type[ModelStream], ...] = (WaveRTModel, WaveCyclicModel, WavePciModel)
 """In the order in which checks of all models go through them."""
