@@ -86,8 +86,9 @@ class Events:
     def subscribe(self, stream: int | None, handler: Handler) -> Callable[[], None]:
         """Call `handler` with every record of `stream`'s own causes, or with every record of all if `stream` is None.
 
-        Handlers run inside `Board.pump` in the order of subscription, those of a stream before those of all. They may
-        use the board but must not pump. Returns the function that ends the subscription.
+        A cause of the board in place of a stream, such as `Cause.MIDI_RECEIVED`, subscribes to that. Handlers run
+        inside `Board.pump` in the order of subscription, those of a stream before those of all. They may use the board
+        but must not pump. Returns the function that ends the subscription.
         """
         handlers = self._handlers.setdefault(stream, [])
         handlers.append(handler)
@@ -206,9 +207,9 @@ class Events:
             while self._queue:
                 record = self._queue.popleft()
                 delivered += 1
-                if not record.of_board:
-                    for handler in tuple(self._handlers.get(record.stream, ())):
-                        self._deliver(partial(handler, record))
+                source = record.cause if record.of_board else record.stream
+                for handler in tuple(self._handlers.get(source, ())):
+                    self._deliver(partial(handler, record))
                 for handler in tuple(self._handlers.get(None, ())):
                     handler(record)
         finally:
