@@ -1,6 +1,6 @@
-"""What the commands do with a board: play, record, loop back, through PortWaveRT and MiniportWaveRT.
+"""What the commands do with a board: play, record, loop back, through the port and miniport of a stream model.
 
-A run moves one packet at a time: it waits for a packet's end, serves render first (that side has a deadline), then
+A run moves one packet at a time: it waits for an event of a pin, serves render first (that side has a deadline), then
 capture, and samples the position of each stream with host time around it. Ctrl-C ends a run between two packets: the
 streams are stopped and what was captured so far is returned, with `interrupted` set.
 """
@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 from types import FrameType, TracebackType
 from typing import Any, Literal
 
-from codecrig.board import Board, BoardError, BoardSystem, EventRecord, Snapshot
+from codecrig.board import Board, BoardError, EventRecord, Snapshot
 from codecrig.link import registers as regs
 from codecrig.link.registers import InputSelect
-from codecrig.miniport import MiniportWaveRT
-from codecrig.miniport.engine import CAPTURE_PIN, RENDER_PIN
-from codecrig.port import PortWaveRT, WaveRTPin
-from codecrig.portcls import KSSTATE, NTSTATUS, Format, NtStatusError
+from codecrig.miniport.engine import CAPTURE_PIN, RENDER_PIN, rate_bits
+from codecrig.portcls import KSSTATE, Format
+from codecrig.transport import CaptureSide, RenderSide, StreamModel, Transport
 
 Source = Literal["converter", "loopback", "pattern"]
 Path = Literal["digital", "analog"]
@@ -105,13 +104,19 @@ class InterruptFlag:
 
 
 def play(
-    board: Board, data: bytes, format: Format, *, packet_ms: int = PACKET_MS, progress: Progress | None = None
+    board: Board,
+    data: bytes,
+    format: Format,
+    *,
+    model: StreamModel = "wavert",
+    packet_ms: int = PACKET_MS,
+    progress: Progress | None = None,
 ) -> StreamRun:
     """Play `data` (whole frames of `format`); returns when its last frame was converted.
 
     Raises NtStatusError if the board cannot do the format, BoardError and LinkError as the board does.
     """
-    return _Run(board, format, packet_ms, progress, data=data, source="converter").run()
+    return _Run(board, format, model, packet_ms, progress, data=data, source="converter").run()
 
 
 def record(
@@ -120,13 +125,14 @@ def record(
     format: Format,
     *,
     source: Source = "converter",
+    model: StreamModel = "wavert",
     packet_ms: int = PACKET_MS,
     progress: Progress | None = None,
 ) -> StreamRun:
     """Record `frames` frames of `format` from the ADC, the digital loopback or the pattern source."""
     if frames < 1:
         raise ValueError(f"expected at least 1 frame to record, found {frames}")
-    return _Run(board, format, packet_ms, progress, capture_frames=frames, source=source).run()
+    return _Run(board, format, model, packet_ms, progress, capture_frames=frames, source=source).run()
 
 
 def loopback(
@@ -136,6 +142,7 @@ def loopback(
     *,
     path: Path = "digital",
     tail_frames: int = 0,
+    model: StreamModel = "wavert",
     packet_ms: int = PACKET_MS,
     progress: Progress | None = None,
 ) -> StreamRun:
@@ -145,7 +152,7 @@ def loopback(
     frame with which render begins: in it the data lie as many frames behind the start as the path is long.
     """
     frames = len(data) // format.block_bytes + tail_frames
-    return _Run(board, format, packet_ms, progress, data=data, capture_frames=frames, source=path).run()
+    return _Run(board, format, model, packet_ms, progress, data=data, capture_frames=frames, source=path).run()
 
 
 class _Run:
@@ -155,6 +162,7 @@ class _Run:
         self,
         board: Board,
         data_format: Format,
+        model: StreamModel,
         packet_ms: int,
         progress: Progress | None,
         *,
@@ -169,19 +177,17 @@ class _Run:
             raise ValueError(f"expected packets of at least 1 ms, found {packet_ms}")
         self._board = board
         self._format = data_format
+        self._model = model
         self._progress = progress
         self._data = data
         self._source = source
         self._packet_bytes = max(1, data_format.sample_rate * packet_ms // 1000) * block_bytes
         self._play_frames = 0 if data is None else len(data) // block_bytes
         self._capture_frames = capture_frames
-        self._render: WaveRTPin | None = None
-        self._capture: WaveRTPin | None = None
-        self._written_bytes = 0
-        self._silent_packets = 0
+        self._render: RenderSide | None = None
+        self._capture: CaptureSide | None = None
         self._captured: list[bytes] = []
         self._captured_bytes = 0
-        self._expected_packet = 0
         self._result = StreamRun(data_format)
 
     def run(self) -> StreamRun:
@@ -190,9 +196,9 @@ class _Run:
         start_ticks = board.clock.now()
         unsubscribe = board.events.subscribe(None, result.events.append)
         try:
-            with InterruptFlag() as interrupt, PortWaveRT(MiniportWaveRT(board), BoardSystem(board)) as port:
+            with InterruptFlag() as interrupt, Transport(self._model, board) as transport:
                 try:
-                    self._open(port)
+                    self._open(transport)
                     self._start()
                     while not self._finished():
                         if interrupt.raised:
@@ -208,25 +214,27 @@ class _Run:
 
     # ------------------------------------------------------------------ start and end
 
-    def _open(self, port: PortWaveRT) -> None:
+    def _open(self, transport: Transport) -> None:
         if self._capture_frames is not None:
-            self._capture = port.open_pin(CAPTURE_PIN, True, self._format, packet_bytes=self._packet_bytes)
+            self._capture = transport.capture(self._format, self._packet_bytes, self._sample_capture)
         if self._data is not None:
-            self._render = port.open_pin(RENDER_PIN, False, self._format, packet_bytes=self._packet_bytes)
+            self._render = transport.render(self._format, self._packet_bytes, self._data)
 
     def _start(self) -> None:
         """Streams to RUN with the converter's clock off, then the clock: every stream starts at the same frame tick."""
-        select = _SELECT[self._source] << regs.FPGA_CONVERTER_CONTROL_INPUT_SELECT_LSB
-        self._board.write_register(regs.FPGA_CONVERTER_CONTROL, select)
+        control = _SELECT[self._source] << regs.FPGA_CONVERTER_CONTROL_INPUT_SELECT_LSB
+        # The streams would set the rate themselves; so it is in force from the first.
+        control |= rate_bits(self._board.profile, self._format.sample_rate)
+        self._board.write_register(regs.FPGA_CONVERTER_CONTROL, control)
         if self._render is not None:
-            self._render.set_state(KSSTATE.PAUSE)
-            self._write()
+            self._render.pin.set_state(KSSTATE.PAUSE)
+            self._render.prepare()
         if self._capture is not None:
-            self._capture.set_state(KSSTATE.RUN)
+            self._capture.pin.set_state(KSSTATE.RUN)
         if self._render is not None:
-            self._render.set_state(KSSTATE.RUN)
-            self._write()
-        self._board.write_register(regs.FPGA_CONVERTER_CONTROL, select | CONVERTER_ENABLE)
+            self._render.pin.set_state(KSSTATE.RUN)
+            self._render.started()
+        self._board.write_register(regs.FPGA_CONVERTER_CONTROL, control | CONVERTER_ENABLE)
 
     def _finished(self) -> bool:
         if self._capture_frames is not None:
@@ -236,8 +244,12 @@ class _Run:
     def _collect(self) -> None:
         """Counters at the end, in PAUSE. No positions: the streams stand, but the clock goes on."""
         result = self._result
-        for pin in (self._render, self._capture):
-            if pin is None or pin.state is KSSTATE.STOP:
+        for side in (self._render, self._capture):
+            if side is None:
+                continue
+            result.late_packets += side.late_packets
+            pin = side.pin
+            if pin.state is KSSTATE.STOP:
                 continue
             pin.set_state(KSSTATE.PAUSE)
             snapshot = self._board.snapshot(CAPTURE_PIN if pin.capture else RENDER_PIN)
@@ -254,7 +266,7 @@ class _Run:
 
     def _step(self) -> None:
         board = self._board
-        pins = [pin for pin in (self._render, self._capture) if pin is not None]
+        pins = [side.pin for side in (self._render, self._capture) if side is not None]
         deadline_ticks = board.events.time_ticks + board.clock.ticks(EVENT_TIMEOUT_S)
         while not any(pin.event.read_state() for pin in pins):
             board.pump(deadline_ticks)
@@ -265,11 +277,13 @@ class _Run:
                 f"expected a packet end within {EVENT_TIMEOUT_S} s of board time; found none; "
                 f"next step: look at state, fault and frame ticks in {snapshots}"
             )
-        if self._render is not None and self._render.event.take():
-            self._write()
-            self._sample(self._render)
-        if self._capture is not None and self._capture.event.take():
-            self._read()
+        if self._render is not None and self._render.pin.event.take():
+            self._render.serve()
+            self._sample("render")
+        if self._capture is not None and self._capture.pin.event.take():
+            for data in self._capture.serve():
+                self._captured.append(data)
+                self._captured_bytes += len(data)
         if self._progress is not None:
             wanted = self._play_frames if self._capture_frames is None else self._capture_frames
             done = self._result.frames_played if self._capture_frames is None else self._frames_captured
@@ -279,59 +293,20 @@ class _Run:
     def _frames_captured(self) -> int:
         return self._captured_bytes // self._format.block_bytes
 
-    def _write(self) -> None:
-        """Write the next packet of data, then silence until both places hold it."""
-        assert self._render is not None and self._data is not None
-        data = self._data[self._written_bytes : self._written_bytes + self._packet_bytes]
-        if not data:
-            if self._silent_packets == self._render.packets:
-                return
-            self._silent_packets += 1
-        packet = data + bytes(self._packet_bytes - len(data))
-        for _ in range(2):
-            try:
-                self._render.write_packet(packet)
-                break
-            except NtStatusError as error:
-                if error.status is not NTSTATUS.DATA_LATE_ERROR:
-                    raise
-                self._result.late_packets += max(1, self._render.resynchronise())
-        self._written_bytes += len(data)
+    def _sample_capture(self) -> Snapshot:
+        return self._sample("capture")
 
-    def _read(self) -> None:
-        """Read every packet that is complete and intact."""
-        assert self._capture is not None
-        more = True
-        while more:
-            try:
-                packet, data = self._capture.read_packet()
-            except NtStatusError as error:
-                if error.status is not NTSTATUS.DEVICE_NOT_READY:
-                    raise
-                return
-            number = packet.PacketNumber
-            lost = number - self._expected_packet
-            snapshot = self._sample(self._capture)
-            # Packet `number` is overwritten when the engine begins with the one that has the same place.
-            if snapshot.bytes > (number + self._capture.packets) * self._packet_bytes:
-                lost += 1
-            self._result.late_packets += lost
-            self._expected_packet = number + 1
-            self._captured.append(data)
-            self._captured_bytes += len(data)
-            more = packet.MoreData
-
-    def _sample(self, pin: WaveRTPin) -> Snapshot:
+    def _sample(self, name: Literal["render", "capture"]) -> Snapshot:
         """One position with its bracket of host time."""
         board, result = self._board, self._result
         before = board.link.host_time_ns()
-        snapshot = board.snapshot(CAPTURE_PIN if pin.capture else RENDER_PIN)
+        snapshot = board.snapshot(CAPTURE_PIN if name == "capture" else RENDER_PIN)
         after = board.link.host_time_ns()
-        name: Literal["render", "capture"] = "capture" if pin.capture else "render"
         middle = (before + after) // 2
         result.positions.append(PositionPoint(middle, snapshot.time_ticks, snapshot.frames, name, after - before))
         if result.first_frame_ticks is None and snapshot.frames:
-            result.first_frame_ticks = snapshot.time_ticks - snapshot.frames * board.profile.frame_clocks
-        if not pin.capture:
+            frame_clocks = board.profile.frame_clocks_at(self._format.sample_rate)
+            result.first_frame_ticks = snapshot.time_ticks - snapshot.frames * frame_clocks
+        if name == "render":
             result.frames_played = min(snapshot.frames, self._play_frames)
         return snapshot

@@ -55,6 +55,8 @@ class Timing:
     reason: str
     """Why there is no fit."""
     fits: dict[str, PositionFit]
+    nominal_rate: Fraction
+    """Frames a second that the format names, as the board's clock makes them."""
 
 
 def captured_audio(run: StreamRun, like: PcmAudio | None = None) -> PcmAudio | None:
@@ -71,7 +73,7 @@ def events_hash(events: Sequence[EventRecord]) -> str:
     return hashlib.sha256(b"".join(record.raw for record in events)).hexdigest()
 
 
-def measure_timing(points: Sequence[PositionPoint], profile: BoardProfile) -> Timing:
+def measure_timing(points: Sequence[PositionPoint], nominal_rate: Fraction) -> Timing:
     """Position rate and jitter of each stream; the first of render and capture that has enough points leads."""
     reads = {
         stream: [
@@ -87,11 +89,11 @@ def measure_timing(points: Sequence[PositionPoint], profile: BoardProfile) -> Ti
     for stream, samples in reads.items():
         if samples:
             try:
-                fits[stream] = fit_positions(samples, float(profile.frame_rate), clock_points=every_read)
+                fits[stream] = fit_positions(samples, float(nominal_rate), clock_points=every_read)
             except NotEnoughPoints as error:
                 reasons.append(str(error))
     fit = next(iter(fits.values()), None)
-    return Timing(fit, "; ".join(reasons) or "no position was read", fits)
+    return Timing(fit, "; ".join(reasons) or "no position was read", fits, nominal_rate)
 
 
 def judge_loopback(
@@ -102,7 +104,7 @@ def judge_loopback(
     """
     captured = captured_audio(run)
     assert captured is not None, "a loopback captures"
-    timing = measure_timing(run.positions, profile)
+    timing = measure_timing(run.positions, profile.frame_rate_at(run.format.sample_rate))
     figures: dict[str, Any] = {"path": path, "bit_exact": None, "first_bad_frame": None, "latency_frames": None}
     rows: list[Figure] = []
     problems: list[str] = []
@@ -136,7 +138,7 @@ def judge_loopback(
             difference, difference_start = transfer.residual, transfer.first_frame
     if offset or not problems:
         figures["latency_frames"] = _latency(offset, run, profile, exact=path == "digital")
-        rows.append(_latency_row(figures["latency_frames"], profile))
+        rows.append(_latency_row(figures["latency_frames"], timing.nominal_rate))
         _check_limit(
             problems, "latency", figures["latency_frames"], profile.limits.loopback_latency_frames, "frames",
             applies=path == "digital",
@@ -193,7 +195,7 @@ def judge_single(
 ) -> Judgement:
     """A run in one direction: gaps fail it. A recorded pattern is compared with the one that the board should make."""
     captured = captured_audio(run)
-    timing = measure_timing(run.positions, profile)
+    timing = measure_timing(run.positions, profile.frame_rate_at(run.format.sample_rate))
     problems = [
         f"{count} {name}" for count, name in ((run.underruns, "underruns"), (run.overruns, "overruns")) if count
     ]
@@ -279,7 +281,8 @@ def _exact_figures(
     bad = comparison.first_bad
     first_bad = None
     if bad is not None:
-        ticks = None if first_ticks is None else first_ticks + bad.captured_index * profile.frame_clocks
+        frame_clocks = profile.frame_clocks_at(run.format.sample_rate)
+        ticks = None if first_ticks is None else first_ticks + bad.captured_index * frame_clocks
         first_bad = {
             "index": bad.index,
             "captured_index": bad.captured_index,
@@ -375,7 +378,8 @@ def _transfer_rows(transfer: Transfer) -> list[Figure]:
 
 def _first_ticks(run: StreamRun, stream: str, profile: BoardProfile) -> int | None:
     """Board time of a stream's frame 0, late by less than a frame: the earliest that its positions point back to."""
-    starts = [each.ticks - each.frames * profile.frame_clocks for each in run.positions if each.stream == stream]
+    frame = profile.frame_clocks_at(run.format.sample_rate)
+    starts = [each.ticks - each.frames * frame for each in run.positions if each.stream == stream]
     return min(starts, default=None)
 
 
@@ -394,7 +398,7 @@ def _starts_apart(run: StreamRun, profile: BoardProfile) -> int | None:
     began to within a frame; of the numbers that all positions allow, the one nearest to 0 is taken, as runs start
     both at once.
     """
-    frame = profile.frame_clocks
+    frame = profile.frame_clocks_at(run.format.sample_rate)
     ranges = []
     for stream in _STYLES:
         starts = [each.ticks - each.frames * frame for each in run.positions if each.stream == stream]
@@ -409,11 +413,11 @@ def _starts_apart(run: StreamRun, profile: BoardProfile) -> int | None:
     return min(max(lowest, 0), highest) if lowest <= highest else round((render_until - capture_until) / frame)
 
 
-def _latency_row(latency: float | int | None, profile: BoardProfile) -> Figure:
+def _latency_row(latency: float | int | None, frame_rate: Fraction) -> Figure:
     if latency is None:
         return Figure("Latency", "unknown", "the first frame's time is not known")
     text = f"{latency} frame{'s' if latency != 1 else ''}" if isinstance(latency, int) else f"{latency:.3f} frames"
-    return Figure("Latency", text, f"{latency / float(profile.frame_rate) * 1e6:.1f} \u00b5s from DAC to ADC")
+    return Figure("Latency", text, f"{latency / float(frame_rate) * 1e6:.1f} \u00b5s from DAC to ADC")
 
 
 def _check_limit(
@@ -459,7 +463,7 @@ def _timing_rows(timing: Timing, profile: BoardProfile, problems: list[str]) -> 
         Figure(
             "Position rate",
             f"{_signed(fit.rate_ppm, 2)} ppm \u00b1 {uncertainty:.2f}",
-            f"{fit.rate_hz:.3f} frames in a second of host time, nominal {float(profile.frame_rate):g}; "
+            f"{fit.rate_hz:.3f} frames in a second of host time, nominal {float(timing.nominal_rate):g}; "
             f"{fit.points} reads",
         ),
         Figure(

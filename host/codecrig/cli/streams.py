@@ -29,6 +29,7 @@ from codecrig.cli.common import (
 from codecrig.cli.judging import Judgement, captured_audio, judge_loopback, judge_single
 from codecrig.portcls import Format
 from codecrig.report import Report, render_report
+from codecrig.transport import STREAM_MODELS, StreamModel
 from codecrig.wave import PcmAudio, read_wave, write_wave
 
 # Frames captured behind the last played one: more than any path's delay, and a packet to fill the last one.
@@ -36,6 +37,10 @@ TAIL_FRAMES = 1920
 RESULT_FILES = ("result.json", "report.html")
 _FORMATS = {"pcm16": (16, 16), "pcm24": (24, 24), "pcm32": (24, 32)}
 
+model_option = click.option(
+    "--model", type=click.Choice(STREAM_MODELS), default=STREAM_MODELS[0], show_default=True,
+    help="Windows' stream objects that move the audio.",
+)  # fmt: skip
 resample_option = click.option(
     "--resample", is_flag=True, help="Convert a rate that the board does not know (needs soxr)."
 )
@@ -55,13 +60,16 @@ def out_option(default: str | None) -> Any:
     "--path", type=click.Choice(["digital", "analog"]), default="digital", show_default=True,
     help="Loop in the FPGA, compared bit for bit; or through the converter, measured.",
 )  # fmt: skip
+@model_option
 @resample_option
 @out_option("build/loopback")
 @json_option
 @board_options
 @verbosity_options
 @pass_session
-def loopback(session: Session, file: Path, path: str, resample: bool, out: Path, choice: BoardChoice) -> int:
+def loopback(
+    session: Session, file: Path, path: str, model: StreamModel, resample: bool, out: Path, choice: BoardChoice
+) -> int:
     """Play FILE (WAV), capture it at the same time, and compare.
 
     Writes capture.wav, result.json and report.html to the --out folder. The digital path passes if every frame comes
@@ -72,21 +80,24 @@ def loopback(session: Session, file: Path, path: str, resample: bool, out: Path,
     audio = load(file, choice.board_profile(), resample=resample)
     make_folder(out, "capture.wav", *RESULT_FILES, keep=file)
     with choice.open(session) as board:
-        judgement = run_loopback(session, board, audio, file.name, path)
+        judgement = run_loopback(session, board, audio, file.name, path, model)
         facts = provenance(session, board, choice)
-    finish(session, judgement, out, facts, {"file": str(file), "source": audio.source}, audio.notes)
+    finish(session, judgement, out, facts, {"file": str(file), "source": audio.source, "model": model}, audio.notes)
     return status_of(judgement)
 
 
 @click.command(short_help="Play FILE.")
 @click.argument("file", type=FILE)
+@model_option
 @resample_option
 @out_option(None)
 @json_option
 @board_options
 @verbosity_options
 @pass_session
-def play(session: Session, file: Path, resample: bool, out: Path | None, choice: BoardChoice) -> int:
+def play(
+    session: Session, file: Path, model: StreamModel, resample: bool, out: Path | None, choice: BoardChoice
+) -> int:
     """Play FILE (WAV) and tell underruns, position rate and jitter.
 
     With --out, result.json and report.html are written there.
@@ -99,11 +110,11 @@ def play(session: Session, file: Path, resample: bool, out: Path | None, choice:
     with choice.open(session) as board:
         started = time.perf_counter()
         with session.progress(f"playing {file.name}") as progress:
-            run = client.play(board, audio.to_bytes(), stream_format(audio), progress=progress)
+            run = client.play(board, audio.to_bytes(), stream_format(audio), model=model, progress=progress)
         wall_seconds = time.perf_counter() - started
         judgement = judge_single(f"{file.name} played", audio, run, board.profile, wall_seconds)
         facts = provenance(session, board, choice)
-    finish(session, judgement, out, facts, {"file": str(file), "source": audio.source}, audio.notes)
+    finish(session, judgement, out, facts, {"file": str(file), "source": audio.source, "model": model}, audio.notes)
     return status_of(judgement)
 
 
@@ -117,6 +128,7 @@ def play(session: Session, file: Path, resample: bool, out: Path | None, choice:
 @click.option("--format", "format_name", type=click.Choice(list(_FORMATS)), default="pcm24", show_default=True)
 @click.option("--channels", type=int, default=2, show_default=True)
 @click.option("--rate", type=int, metavar="HZ", help="Sample rate; default: the board's first.")
+@model_option
 @out_option(None)
 @json_option
 @board_options
@@ -130,6 +142,7 @@ def record(
     format_name: str,
     channels: int,
     rate: int | None,
+    model: StreamModel,
     out: Path | None,
     choice: BoardChoice,
 ) -> int:
@@ -148,7 +161,9 @@ def record(
     with choice.open(session) as board:
         started = time.perf_counter()
         with session.progress(f"recording {file.name}") as progress:
-            run = client.record(board, frames, form, source=source, progress=progress)  # type: ignore[arg-type]
+            run = client.record(
+                board, frames, form, source=source, model=model, progress=progress  # type: ignore[arg-type]
+            )
         wall_seconds = time.perf_counter() - started
         pattern = source == "pattern"
         judgement = judge_single(f"{file.name} recorded", None, run, board.profile, wall_seconds, pattern=pattern)
@@ -157,7 +172,7 @@ def record(
     if audio is not None:
         write_wave(file, audio)
         judgement.figures |= {"capture_wav": str(file), "capture_sha256": sha256_of(file)}
-    finish(session, judgement, out, facts, {"source": source}, ())
+    finish(session, judgement, out, facts, {"source": source, "model": model}, ())
     if audio is not None:
         session.say(f"recording: {escape(str(file))}")
     return status_of(judgement)
@@ -173,7 +188,9 @@ def stream_format(audio: PcmAudio) -> Format:
     return Format(audio.sample_rate, audio.channels, audio.container_bits, audio.valid_bits)
 
 
-def run_loopback(session: Session, board: Board, audio: PcmAudio, name: str, path: str) -> Judgement:
+def run_loopback(
+    session: Session, board: Board, audio: PcmAudio, name: str, path: str, model: StreamModel = "wavert"
+) -> Judgement:
     """Plays and captures `audio`, and judges what came back."""
     started = time.perf_counter()
     with session.progress(f"{name} through the {path} path") as progress:
@@ -183,6 +200,7 @@ def run_loopback(session: Session, board: Board, audio: PcmAudio, name: str, pat
             stream_format(audio),
             path="digital" if path == "digital" else "analog",
             tail_frames=TAIL_FRAMES,
+            model=model,
             progress=progress,
         )
     wall_seconds = time.perf_counter() - started

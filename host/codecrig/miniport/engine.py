@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from codecrig.board import Board, EventRecord, Snapshot, stream_register
 from codecrig.board.clock import join_time
+from codecrig.board.profile import BoardProfile
 from codecrig.link import Request
 from codecrig.link import registers as regs
 from codecrig.link.registers import Cause, ConverterRate, InputSelect, StreamState
@@ -33,6 +34,12 @@ _PCM_NAMES = {8: "pcm8", 16: "pcm16", 24: "pcm24", 32: "pcm32"}
 _RATE_MASK = 7 << regs.FPGA_CONVERTER_CONTROL_RATE_LSB
 _ENABLE = 1 << regs.FPGA_CONVERTER_CONTROL_ENABLE_LSB
 _REFUSED = 1 << regs.FPGA_CONVERTER_CONTROL_REFUSED_LSB
+
+
+def rate_bits(profile: BoardProfile, sample_rate: int) -> int:
+    """The bits of CONVERTER_CONTROL that give a rate of the profile."""
+    clocks = profile.frame_clocks_at(sample_rate) * regs.FPGA_FRAME_CLOCKS_RESET // profile.frame_clocks
+    return ConverterRate[f"CLOCKS_{clocks}"] << regs.FPGA_CONVERTER_CONTROL_RATE_LSB
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,9 +231,7 @@ class EngineStream:
 
     def _set_rate(self, control: int) -> None:
         """Give the converter the format's rate. It changes only while the converter stands."""
-        profile = self.board.profile
-        clocks = self.frame_clocks * regs.FPGA_FRAME_CLOCKS_RESET // profile.frame_clocks
-        rate = ConverterRate[f"CLOCKS_{clocks}"] << regs.FPGA_CONVERTER_CONTROL_RATE_LSB
+        rate = rate_bits(self.board.profile, self.format.sample_rate)
         if control & _RATE_MASK == rate:
             return
         control = control & ~(_RATE_MASK | _REFUSED) | rate

@@ -299,6 +299,11 @@ class WaveCyclicPin:
             self._queued_bytes += len(data)
 
     @property
+    def ahead_bytes(self) -> int:
+        """How far the port writes ahead of the device."""
+        return self._bytes_of(TARGET_MS)
+
+    @property
     def queued_bytes(self) -> int:
         """Bytes that were written and are not in the cyclic buffer yet."""
         return self._queued_bytes
@@ -400,7 +405,7 @@ class WaveCyclicPin:
 
     def _write_ahead(self) -> None:
         """Render: fill up to the target ahead of the device, then put silence behind data that are short."""
-        target = self._device_bytes + self._bytes_of(TARGET_MS)
+        target = self._device_bytes + self.ahead_bytes
         nearest = self._device_bytes + self._guard_bytes if self._has_run else 0
         while self._edge_bytes < target and (self.client_buffer is not None or self._queue):
             if self._edge_bytes < nearest:
