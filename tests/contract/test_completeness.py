@@ -4,7 +4,7 @@ import pytest
 
 from codecrig.contract import all_checks, all_rules, all_saboteurs
 
-JUDGED_GROUPS = ("GEN",)
+JUDGED_GROUPS = ("GEN", "MID")
 """Groups that are judged in full."""
 
 

@@ -13,7 +13,7 @@ from codecrig.contract.rules import Rule, all_rules
 
 CheckFunction = Callable[[Rig], None]
 
-CHECK_MODULES = ("generic", "service", "dma", "wavecyclic", "wavepci", "wavert")
+CHECK_MODULES = ("generic", "service", "dma", "wavecyclic", "wavepci", "wavert", "midi")
 """Modules of checks in this package, and of saboteurs in `saboteurs/`, by group of rules."""
 
 

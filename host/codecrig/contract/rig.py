@@ -22,22 +22,25 @@ from codecrig.portcls import NTSTATUS, Format, IUnknown, NtStatusError
 if TYPE_CHECKING:
     from codecrig.port import PortWaveRT
 
-Model = Literal["wavert", "wavecyclic", "wavepci"]
+Model = Literal["wavert", "wavecyclic", "wavepci", "midi"]
 
 PORTS: dict[str, str] = {
     "wavert": "codecrig.port.wavert:PortWaveRT",
     "wavecyclic": "codecrig.port.wavecyclic:PortWaveCyclic",
     "wavepci": "codecrig.port.wavepci:PortWavePci",
+    "midi": "codecrig.port.midi:PortMidi",
 }
 MINIPORTS: dict[str, str] = {
     "wavert": "codecrig.miniport.wavert:MiniportWaveRT",
     "wavecyclic": "codecrig.miniport.wavecyclic:MiniportWaveCyclic",
     "wavepci": "codecrig.miniport.wavepci:MiniportWavePci",
+    "midi": "codecrig.miniport.midi:MiniportMidi",
 }
 INTERFACES: dict[str, str] = {
     "wavert": "codecrig.portcls.wavert:IMiniportWaveRT",
     "wavecyclic": "codecrig.portcls.wavecyclic:IMiniportWaveCyclic",
     "wavepci": "codecrig.portcls.wavepci:IMiniportWavePci",
+    "midi": "codecrig.portcls.midi:IMiniportMidi",
 }
 
 
