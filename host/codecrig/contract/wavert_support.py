@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from codecrig.board import Board, BoardError, EventRecord, Snapshot, stream_register
+from codecrig.board.clock import ClockPoint
 from codecrig.contract.rig import Rig
 from codecrig.contract.verdict import RuleSkipped
 from codecrig.contract.watch import unwrap
@@ -267,23 +268,43 @@ def port_over(rig: Rig, miniport: IUnknown) -> Any:
 
 
 class HostTime:
-    """Host time of board times around a run, from the check's own bracketed reads."""
+    """Host time of board times during a run, from the check's own bracketed reads. The nominal rate is not trusted."""
 
     def __init__(self, rig: Rig) -> None:
         self._rig = rig
-        self._points = [rig.board.clock.sample()]
+        self._rate = float(rig.board.clock.rate)
+        self._points: list[ClockPoint] = []
+        self.sample()
 
     def sample(self) -> None:
-        """One more bracket."""
+        """One more bracket: near each board time that is asked for there should be one."""
         self._points.append(self._rig.board.clock.sample())
 
-    @property
-    def error_ns(self) -> float:
-        """What a host time may be wrong by: where in its bracket the instant lay nobody knows."""
-        return min(point.width_ns for point in self._points) / 2
-
     def ns(self, ticks: float) -> float:
-        """Host time of a board time, by the tightest bracket and the nominal rate."""
-        best = min(self._points, key=lambda each: each.width_ns)
+        """Host time of a board time, by the bracket that says most about it."""
+
+        def doubt(point: ClockPoint) -> float:
+            # As if the clocks were 3 % apart.
+            return point.width_ns + 0.03e9 * abs(point.ticks - ticks) / self._rate
+
+        best = min(self._points, key=doubt)
         middle = (best.host_before_ns + best.host_after_ns) / 2
-        return middle + (ticks - best.ticks) * 1e9 / float(self._rig.board.clock.rate)
+        return middle + (ticks - best.ticks) * 1e9 / self._rate
+
+    def error_ns(self, number: int, form: Format) -> float:
+        """What two host times of one instant may differ by, one from this clock and one from a snapshot.
+
+        Nobody knows where in its bracket the instant lay; a frame comes on top, for instants are those of frames.
+        """
+        widths = []
+        for _ in range(3):
+            before = self._rig.board.link.host_time_ns()
+            self._rig.board.snapshot(number)
+            widths.append(self._rig.board.link.host_time_ns() - before)
+        own = max(point.width_ns for point in self._points)
+        return (own + max(widths)) / 2 + 1e9 / form.sample_rate
+
+
+def seconds_of(rig: Rig, count: int) -> float:
+    """Performance counts in seconds."""
+    return count / rig.system.performance_frequency
