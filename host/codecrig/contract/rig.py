@@ -105,6 +105,10 @@ class Rig:
         self._ports.append(port)
         return port
 
+    def keep(self, opened: Any) -> None:
+        """Close this, too, behind the check at the latest."""
+        self._ports.append(opened)
+
     def wavert(self) -> PortWaveRT:
         """`port("wavert")`, typed."""
         return self.port("wavert")

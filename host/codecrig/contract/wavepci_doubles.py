@@ -1,10 +1,24 @@
-"""A WavePci miniport that does what a check tells it, to judge ports: no engine, no board."""
+"""What stands for one side of WavePci while the other is judged.
+
+`ScriptedMiniport` does what a check tells it, to judge ports. `WavePciBench` drives a miniport with any pieces of
+memory in place of a port's packets, and notices what the miniport does wrong.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
+
+from codecrig.contract.rig import Rig
+from codecrig.link.registers import InputSelect
+from codecrig.port.dma import DmaChannel
+from codecrig.port.pages import PageAllocator
+from codecrig.port.service import ServiceGroup
 from codecrig.portcls import (
     IRQL,
     KSALLOCATOR_FRAMING,
@@ -18,12 +32,15 @@ from codecrig.portcls import (
     IMiniportWavePciStream,
     IPortWavePci,
     IPortWavePciStream,
+    IPreFetchOffset,
     IServiceGroup,
+    IServiceSink,
     IUnknown,
     Mapping,
     NewWavePciStream,
     NtStatusError,
     ResourceList,
+    SpinLock,
     System,
 )
 
@@ -206,3 +223,328 @@ class ScriptedMiniport(IMiniportWavePci):
     def service(self) -> None:
         assert self.port is not None, "no service without init"
         self.services.append(self.port.system.level)
+
+
+# ---------------------------------------------------------------------- in place of a port
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A mapping to be handed out: bytes of audio memory."""
+
+    address: int
+    length: int
+    last: bool = False
+    """Of its packet."""
+
+
+class PortStreamDouble(IPortWavePciStream, IPreFetchOffset):
+    """Hands out the pieces that it is given, and writes down what the miniport does wrong."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+        self.waiting: deque[Piece] = deque()
+        self.looped = False
+        """What was handed out comes again."""
+        self.acquired: list[tuple[int, Piece]] = []
+        self.held: list[tuple[int, Piece]] = []
+        self.released: list[tuple[int, Piece]] = []
+        self.faults: list[str] = []
+        self.refused = False
+        self.inside_get: Callable[[int], None] | None = None
+        """Called inside GetMapping, when the piece has been given."""
+        self.inside_release: Callable[[int], None] | None = None
+        self.on_release: Callable[[Piece], None] | None = None
+
+    def _enter(self, method: str) -> None:
+        if SpinLock.held:
+            self.faults.append(f"{method} under a lock")
+        if self._rig.system.level > IRQL.DISPATCH:
+            self.faults.append(f"{method} in {self._rig.system.level.words} context")
+
+    def get_mapping(self, tag: int) -> Mapping:
+        self._enter("GetMapping")
+        if not self.waiting:
+            self.refused = True
+            raise NtStatusError(NTSTATUS.NOT_FOUND, "no client data now")
+        piece = self.waiting.popleft()
+        if self.looped:
+            self.waiting.append(piece)
+        if any(held == tag for held, _ in self.held):
+            self.faults.append(f"GetMapping with tag {tag:#x}, which is held")
+        self.acquired.append((tag, piece))
+        self.held.append((tag, piece))
+        if self.inside_get is not None:
+            self.inside_get(tag)
+        view = self._rig.board.memory_view(piece.address, piece.length)
+        return Mapping(piece.address, view, piece.length, int(piece.last))
+
+    def release_mapping(self, tag: int) -> NTSTATUS:
+        self._enter("ReleaseMapping")
+        tags = [held for held, _ in self.held]
+        if tag not in tags:
+            self.faults.append(f"ReleaseMapping of tag {tag:#x}, which is not held")
+            raise NtStatusError(NTSTATUS.NOT_FOUND, f"no mapping of tag {tag:#x} is held")
+        if tags[0] != tag:
+            self.faults.append(f"ReleaseMapping of tag {tag:#x} before the older {tags[0]:#x}")
+        _, piece = self.held.pop(tags.index(tag))
+        self.released.append((tag, piece))
+        if self.on_release is not None:
+            self.on_release(piece)
+        if self.inside_release is not None:
+            self.inside_release(tag)
+        return NTSTATUS.SUCCESS
+
+    def terminate_packet(self) -> NTSTATUS:
+        self._enter("TerminatePacket")
+        return NTSTATUS.SUCCESS
+
+    def set_pre_fetch_offset(self, pre_fetch_offset: int) -> None:
+        pass
+
+    @property
+    def acquired_bytes(self) -> int:
+        """Bytes of all mappings acquired."""
+        return sum(piece.length for _, piece in self.acquired)
+
+
+class _PortDouble(IPortWavePci):
+    """The services of a port, and when it was notified."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+        self.notified: list[tuple[IServiceGroup, int]] = []
+        """Which group, and the board time at which."""
+        self._pages = PageAllocator(rig.system.memory)
+
+    @property
+    def system(self) -> System:
+        return self._rig.system
+
+    def new_service_group(self) -> IServiceGroup:
+        return ServiceGroup(self._rig.system)
+
+    def notify(self, service_group: IServiceGroup) -> None:
+        self.notified.append((service_group, self._rig.board.events.time_ticks))
+        service_group.request_service()
+
+    def new_master_dma_channel(
+        self,
+        resource_list: ResourceList | None,
+        maximum_length: int,
+        dma32_bit_addresses: bool,
+        dma64_bit_addresses: bool,
+        dma_width: int = -1,
+        dma_speed: int = -1,
+    ) -> IDmaChannel:
+        return DmaChannel(self._rig.system, self._pages, maximum_length, 0xFFFFFFFF)
+
+
+class _Sink(IServiceSink):
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._call = call
+
+    def request_service(self) -> None:
+        self._call()
+
+
+class WavePciSide:
+    """One stream of the miniport under test, with pieces of memory in place of packets."""
+
+    def __init__(self, bench: WavePciBench, *, capture: bool) -> None:
+        self._rig = bench.rig
+        self._bench = bench
+        self.capture = capture
+        self.number = int(capture)
+        """The engine's stream behind the pin."""
+        self.port_stream = PortStreamDouble(self._rig)
+        made = bench.miniport.new_stream(self.port_stream, self.number, capture, bench.format)
+        self.made: NewWavePciStream = made
+        self.stream: IMiniportWavePciStream = made.Stream
+        self.serves = True
+        """Requests of the group lead to Service, in RUN."""
+        self.state = KSSTATE.STOP
+        self._sink = _Sink(self._serve)
+        if made.ServiceGroup is not None:
+            made.ServiceGroup.add_member(self._sink)
+
+    def _serve(self) -> None:
+        if self.serves and self.state is KSSTATE.RUN:
+            self.stream.service()
+
+    def service(self) -> None:
+        """Call Service, once."""
+        with self._rig.system.at(IRQL.DISPATCH):
+            self.stream.service()
+
+    def feed(self, *pieces: Piece, tell: bool = True) -> None:
+        """Client data arrive; as a port does it, MappingAvailable follows if there was a refusal."""
+        double = self.port_stream
+        double.waiting.extend(pieces)
+        if tell and double.refused:
+            double.refused = False
+            with self._rig.system.at(IRQL.DISPATCH):
+                self.stream.mapping_available()
+
+    def set_state(self, state: KSSTATE) -> None:
+        """In single steps."""
+        if state is self.state:
+            self.stream.set_state(state)
+        while self.state is not state:
+            step = KSSTATE(self.state + (1 if state > self.state else -1))
+            self.stream.set_state(step)
+            self.state = step
+            if step is KSSTATE.STOP and self.port_stream.held:
+                self.revoke(self.port_stream.held[0][0], self.port_stream.held[-1][0])
+
+    def position(self) -> int:
+        """GetPosition."""
+        return self.stream.get_position()
+
+    def revoke(self, first_tag: int, last_tag: int) -> int:
+        """RevokeMappings; what was held of the range is not any more. Returns what the miniport counted."""
+        with self._rig.system.at(IRQL.DISPATCH):
+            count = self.stream.revoke_mappings(first_tag, last_tag)
+        double = self.port_stream
+        order = [tag for tag, _ in double.acquired]
+        gone = order[order.index(first_tag) : order.index(last_tag) + 1]
+        double.held = [(tag, piece) for tag, piece in double.held if tag not in gone]
+        return count
+
+    def tags(self) -> list[int]:
+        """Tags of the mappings held, oldest first."""
+        return [tag for tag, _ in self.port_stream.held]
+
+    @property
+    def released_pieces(self) -> list[Piece]:
+        """What was released, in that order."""
+        return [piece for _, piece in self.port_stream.released]
+
+    def moved_bytes(self) -> int:
+        """What the engine moved since STOP."""
+        return self._rig.board.snapshot(self.number).bytes
+
+    def note_moved(self) -> int:
+        """The same, as evidence of progress."""
+        moved = self.moved_bytes()
+        self._rig.moved(moved, f"STREAM[{self.number}].SNAP_BYTES")
+        return moved
+
+    def expect_no_faults(self) -> None:
+        """Fail the rule if the miniport did something that a port must not see."""
+        self._rig.expect_equal("what the miniport did wrong", self.port_stream.faults, [])
+
+    def close_now(self) -> None:
+        """Close it before the check ends, so that another can be opened."""
+        self._bench.forget(self)
+        self.close()
+
+    def close(self) -> None:
+        """To STOP, and release."""
+        try:
+            self.set_state(KSSTATE.STOP)
+        finally:
+            if self.made.ServiceGroup is not None:
+                self.made.ServiceGroup.remove_member(self._sink)
+                self.made.ServiceGroup.release()
+            self.stream.release()
+
+
+class WavePciBench:
+    """The miniport under test and its streams, over doubles of the port."""
+
+    RENDER_BASE = 0x0000
+    CAPTURE_BASE = 0xA000
+    CAPTURE_BYTES = 0x14000
+    """Where checks put what is captured: more than a page, over a boundary of 64 KiB."""
+
+    def __init__(self, rig: Rig, data_format: Format | None = None) -> None:
+        self.rig = rig
+        # Frames of six bytes do not fit into pages or words.
+        odd = [each for each in rig.formats if each.block_bytes == 6]
+        self.format = data_format or (odd or rig.formats)[0]
+        self.port = _PortDouble(rig)
+        self.miniport: Any = rig.miniport("wavepci")
+        self._sides: list[WavePciSide] = []
+        self._init_group = self.miniport.init(None, None, self.port)
+        rig.keep(self)
+
+    def side(self, *, capture: bool = False) -> WavePciSide:
+        """A new stream."""
+        made = WavePciSide(self, capture=capture)
+        self._sides.append(made)
+        return made
+
+    def forget(self, side: WavePciSide) -> None:
+        """A side closes itself."""
+        self._sides.remove(side)
+
+    def listener(self) -> WavePciSide:
+        """A capture stream in RUN that fills one long mapping."""
+        capture = self.side(capture=True)
+        self.rig.board.write_memory(self.CAPTURE_BASE, bytes(self.CAPTURE_BYTES))
+        capture.feed(Piece(self.CAPTURE_BASE, self.CAPTURE_BYTES, True))
+        capture.set_state(KSSTATE.RUN)
+        return capture
+
+    def heard(self, capture: WavePciSide) -> bytes:
+        """The frames that a listener captured and that are not silence."""
+        size = self.format.block_bytes
+        data = self.rig.board.read_memory(self.CAPTURE_BASE, capture.note_moved() // size * size)
+        frames = np.frombuffer(data, np.uint8).reshape(-1, size)
+        return frames[frames.any(axis=1)].tobytes()
+
+    def noise(self, count: int, seed: int = 1) -> bytes:
+        """So many bytes, no frame of which is silence, that go through a 24-bit converter unchanged."""
+        data = np.random.default_rng(seed).integers(1, 256, count, dtype=np.uint8)
+        if self.format.container_bits == 32:
+            data[::4] = 0
+        return data.tobytes()
+
+    def whole_frames(self, count: int) -> int:
+        """At most `count` bytes, whole frames."""
+        return count // self.format.block_bytes * self.format.block_bytes
+
+    def put(self, lengths: Sequence[int], *, seed: int = 1, base: int = RENDER_BASE, gap: int = 1,
+            last: bool = False) -> tuple[bytes, list[Piece]]:  # fmt: skip
+        """Noise in memory, as pieces of these lengths with gaps between them; `last`: each ends a packet."""
+        data = self.noise(sum(lengths), seed)
+        pieces, at = [], 0
+        for length in lengths:
+            pieces.append(Piece(base, length, last))
+            self.rig.board.write_memory(base, data[at : at + length])
+            base += length + gap
+            at += length
+        return data, pieces
+
+    @contextmanager
+    def clock(self) -> Iterator[None]:
+        """The converter runs inside the block, with its digital loopback; outside everything stands."""
+        with self.rig.converter(InputSelect.LOOPBACK):
+            yield
+
+    def sleep_frames(self, frames: int) -> None:
+        """Let time pass."""
+        self.rig.system.sleep(frames / self.format.sample_rate)
+
+    def until(self, condition: Callable[[], bool], frames: int) -> bool:
+        """Let time pass until something holds (True) or so many frames are over."""
+        for _ in range(0, frames, 96):
+            if condition():
+                return True
+            self.sleep_frames(96)
+        return condition()
+
+    def close(self) -> None:
+        """Stop and release everything."""
+        problem: Exception | None = None
+        for side in reversed(self._sides):
+            try:
+                side.close()
+            except Exception as error:
+                problem = problem or error
+        if self._init_group is not None:
+            self._init_group.release()
+        self.miniport.release()
+        if problem is not None:
+            raise problem
