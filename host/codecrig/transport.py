@@ -4,21 +4,32 @@ A run opens the sides, prepares render in PAUSE, sets the states, and serves a s
 """
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, get_args
 
 from codecrig.board import Board, BoardSystem, Snapshot
-from codecrig.miniport import MiniportWaveCyclic, MiniportWaveRT
+from codecrig.miniport import MiniportWaveCyclic, MiniportWavePci, MiniportWaveRT
 from codecrig.miniport.engine import CAPTURE_PIN, RENDER_PIN
-from codecrig.port import PortWaveCyclic, PortWaveRT, WaveCyclicPin, WaveRTPin
+from codecrig.port import (
+    PortWaveCyclic,
+    PortWavePci,
+    PortWaveRT,
+    WaveCyclicPin,
+    WavePciPacket,
+    WavePciPin,
+    WaveRTPin,
+)
 from codecrig.portcls import NTSTATUS, Format, NtStatusError
 
-StreamModel = Literal["wavert", "wavecyclic"]
+StreamModel = Literal["wavert", "wavecyclic", "wavepci"]
 """Which of Windows' stream models moves the audio."""
 STREAM_MODELS: tuple[StreamModel, ...] = get_args(StreamModel)
 
 QUEUED_PACKETS = 2
 """WaveCyclic: packets that a run keeps queued at the port."""
+CLIENT_PACKETS = 3
+"""WavePci: packets of a run in each direction; 24 of 31 pages at 96 kHz, 32 bits, stereo."""
 
 
 def silence(data_format: Format, byte_count: int) -> bytes:
@@ -175,6 +186,66 @@ class WaveCyclicCapture(CaptureSide):
         yield self.pin.read()
 
 
+class WavePciRender(RenderSide):
+    """Keeps packets of data at the port, and packets of silence behind it."""
+
+    def __init__(self, port: PortWavePci, data_format: Format, packet_bytes: int, data: bytes) -> None:
+        self.pin: WavePciPin = port.open_pin(RENDER_PIN, False, data_format)
+        self._format = data_format
+        self._packet_bytes = packet_bytes
+        self._data = data
+        self._written_bytes = 0
+        self._packets: deque[WavePciPacket] = deque()
+        self._late_packets = 0
+
+    @property
+    def late_packets(self) -> int:
+        return self._late_packets
+
+    def prepare(self) -> None:
+        while len(self._packets) < CLIENT_PACKETS:
+            self._submit()
+
+    def started(self) -> None:
+        pass
+
+    def serve(self) -> None:
+        if not any(packet.pending for packet in self._packets):
+            self._late_packets += 1
+        while self._packets and not self._packets[0].pending:
+            self._packets.popleft().free()
+            self._submit()
+
+    def _submit(self) -> None:
+        data = self._data[self._written_bytes : self._written_bytes + self._packet_bytes]
+        packet = data + silence(self._format, self._packet_bytes - len(data))
+        self._packets.append(self.pin.submit(packet))
+        self._written_bytes += len(data)
+
+
+class WavePciCapture(CaptureSide):
+    """Keeps empty packets at the port, and takes them when they are full."""
+
+    def __init__(
+        self, port: PortWavePci, data_format: Format, packet_bytes: int, sample: Callable[[], Snapshot]
+    ) -> None:
+        self.pin: WavePciPin = port.open_pin(CAPTURE_PIN, True, data_format)
+        self._packet_bytes = packet_bytes
+        self._sample = sample
+        self._packets = deque(self.pin.submit_empty(packet_bytes) for _ in range(CLIENT_PACKETS))
+
+    def serve(self) -> Iterator[bytes]:
+        self._sample()
+        if not any(packet.pending for packet in self._packets):
+            self.late_packets += 1
+        while not self._packets[0].pending:
+            full = self._packets.popleft()
+            data = full.read()
+            full.free()
+            self._packets.append(self.pin.submit_empty(self._packet_bytes))
+            yield data
+
+
 class Transport:
     """A port over the miniport of one model, in a `with` block, and its sides."""
 
@@ -185,6 +256,8 @@ class Transport:
             self.port = PortWaveRT(MiniportWaveRT(board), BoardSystem(board))
         elif model == "wavecyclic":
             self.port = PortWaveCyclic(MiniportWaveCyclic(board), BoardSystem(board))
+        elif model == "wavepci":
+            self.port = PortWavePci(MiniportWavePci(board), BoardSystem(board))
         else:
             raise ValueError(f"expected a stream model, one of {', '.join(STREAM_MODELS)}; found {model!r}")
 
@@ -196,11 +269,17 @@ class Transport:
 
     def render(self, data_format: Format, packet_bytes: int, data: bytes) -> RenderSide:
         """A stopped render pin that will play `data`."""
-        kind = {"wavert": WaveRTRender, "wavecyclic": WaveCyclicRender}[self._model]
-        return kind(self.port, data_format, packet_bytes, data)
+        kinds: dict[str, type[WaveRTRender | WaveCyclicRender | WavePciRender]] = {
+            "wavert": WaveRTRender,
+            "wavecyclic": WaveCyclicRender,
+            "wavepci": WavePciRender,
+        }
+        return kinds[self._model](self.port, data_format, packet_bytes, data)
 
     def capture(self, data_format: Format, packet_bytes: int, sample: Callable[[], Snapshot]) -> CaptureSide:
         """A stopped capture pin."""
         if self._model == "wavert":
             return WaveRTCapture(self.port, data_format, packet_bytes, sample)
+        if self._model == "wavepci":
+            return WavePciCapture(self.port, data_format, packet_bytes, sample)
         return WaveCyclicCapture(self.port, data_format, sample)

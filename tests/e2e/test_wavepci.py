@@ -1,15 +1,20 @@
 """Whole journeys through PortWavePci and MiniportWavePci, with the same test ids on every board."""
 
+import json
 import random
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from codecrig.board import Board, BoardSystem
+from codecrig.client import StreamRun, loopback, play, record
 from codecrig.link import registers as regs
-from codecrig.link.registers import InputSelect
+from codecrig.link.registers import InputSelect, PatternKind
 from codecrig.miniport import MiniportWavePci
+from codecrig.model import PatternSequence
+from codecrig.model.engine import encode_samples
 from codecrig.port import PortWavePci, WavePciPacket
 from codecrig.portcls import KSSTATE, NTSTATUS, PAGE_BYTES, Format
 
@@ -268,3 +273,67 @@ def test_stop_gives_back_what_was_captured_and_begins_anew(board: Board, port: P
         duplex.capture.close()
         duplex.render.close()
         assert port.pages.free_pages == 31
+
+
+def assert_bit_exact(run: StreamRun, data: bytes) -> None:
+    """All that was played is in the capture, once, one frame behind its start."""
+    captured, size = run.captured or b"", run.format.block_bytes
+    quiet = (b"\x80" if run.format.container_bits == 8 else b"\0") * size
+    assert captured[:size] == quiet and captured[size : size + len(data)] == data
+    behind = captured[size + len(data) :]
+    assert behind == quiet * (len(behind) // size)
+    assert (run.underruns, run.overruns, run.late_packets) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("bits", [8, 16, 24, 32])
+def test_a_run_is_bit_exact(board: Board, bits: int, channels: int) -> None:
+    data_format = Format(48000, channels, bits)
+    data = noise(7777, data_format)
+    run = loopback(board, data, data_format, tail_frames=100, model="wavepci")
+    assert_bit_exact(run, data)
+    assert run.frames_played == 7777 and run.frames_captured == 7877
+
+
+@pytest.mark.parametrize(("rate", "bits"), [(96000, 16), (32000, 24), (8000, 8)])
+def test_other_rates(board: Board, rate: int, bits: int) -> None:
+    data_format = Format(rate, 2, bits)
+    data = noise(rate // 10, data_format)
+    assert_bit_exact(loopback(board, data, data_format, tail_frames=100, model="wavepci"), data)
+
+
+def test_play_and_record(board: Board) -> None:
+    data_format = Format(48000, 2, 16)
+    run = play(board, noise(5000, data_format), data_format, model="wavepci")
+    assert run.frames_played == 5000 and run.late_packets == run.underruns == 0
+    board.write_register(regs.FPGA_PATTERN_CONTROL, PatternKind.RAMP | 1 << regs.FPGA_PATTERN_CONTROL_RESTART_LSB)
+    run = record(board, 5000, data_format, source="pattern", model="wavepci")
+    assert run.captured == encode_samples(PatternSequence(PatternKind.RAMP, 1).take(5000), 2).tobytes()
+
+
+def test_a_late_host_is_counted(board: Board) -> None:
+    data_format = Format(48000, 2, 16)
+    late = [3000]
+
+    def be_late(done: int, wanted: int) -> None:
+        if late and done >= late[0]:
+            late.clear()
+            board.sleep(0.1)
+
+    run = loopback(board, noise(9600, data_format), data_format, model="wavepci", progress=be_late)
+    # 100 ms are five packets of which three were there, in each direction.
+    assert run.late_packets == 2 and run.underruns > 960 and run.overruns > 960
+    assert run.frames_captured == 9600
+
+
+def test_the_command_takes_the_model(board_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from codecrig.cli.main import run
+    from codecrig.wave import PcmAudio, write_wave
+
+    monkeypatch.chdir(tmp_path)
+    samples = np.random.default_rng(1).integers(-(2**15), 2**15, (4800, 2)).astype(np.int32)
+    write_wave(Path("in.wav"), PcmAudio(48000, 16, 16, samples))
+    arguments = ["loopback", "in.wav", "--model", "wavepci", "--board", board_name, "--json", "out.json", "-q"]
+    assert run(arguments) == 0
+    result = json.loads(Path("out.json").read_text())
+    assert result["bit_exact"] is True and result["model"] == "wavepci" and result["latency_frames"] == 1

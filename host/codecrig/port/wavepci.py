@@ -155,6 +155,8 @@ class PortWavePciStream(IPortWavePciStream, IPreFetchOffset):
         self.released_bytes = 0
         """Where in the stream the last mapping released ends."""
         self.pre_fetch_offset: int | None = None
+        self.completion = KEvent("packet")
+        """Set whenever a packet was completed."""
         self.captured_bytes: Callable[[], int] = lambda: self.released_bytes
         """How far capture has come, in bytes since STOP. Passive."""
 
@@ -293,6 +295,7 @@ class PortWavePciStream(IPortWavePciStream, IPreFetchOffset):
         self._packets.remove(packet)
         packet.status = status
         packet.event.set()
+        self.completion.set()
 
 
 class _Sink(IServiceSink):
@@ -410,6 +413,8 @@ class WavePciPin:
         self._events_until_bytes = 0
         self._cancel_poll: Callable[[], bool] | None = None
         self._port_stream = PortWavePciStream(self._system, capture=capture)
+        self.event = self._port_stream.completion
+        """Set whenever a packet was completed."""
         try:
             made = miniport.new_stream(self._port_stream, pin, capture, data_format)
         except BaseException:
