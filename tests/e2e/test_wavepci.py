@@ -233,6 +233,52 @@ def test_cancelling_what_is_being_played(board: Board, port: PortWavePci) -> Non
     assert first[played - 6 :].startswith(cut)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_packets_come_and_are_cancelled_at_any_time(board: Board, port: PortWavePci, seed: int) -> None:
+    """Of each packet all is heard, or if it was cancelled its beginning; every frame is in step."""
+    chooser = random.Random(seed)
+    data_format = Format(48000, 2, 24)
+    duplex = Duplex(board, port, data_format)
+    for _ in range(3):
+        duplex.listen(14_000, chooser.randrange(4096))
+    duplex.run()
+    played: list[bytes] = []
+    for turn in range(12):
+        played.append(noise(chooser.randint(40, 300), data_format, 100 * seed + turn))
+        duplex.say(played[-1], chooser.randrange(4096))
+        if turn > 2:
+            duplex.sleep_frames(chooser.randint(1, 250))
+        pending = [packet for packet in duplex.full if packet.pending]
+        if pending and chooser.random() < 0.5:
+            duplex.render.cancel(chooser.choice(pending))
+        if chooser.random() < 0.2:
+            duplex.render.set_state(chooser.choice([KSSTATE.PAUSE, KSSTATE.ACQUIRE]))
+            if pending and chooser.random() < 0.5:
+                duplex.render.cancel(pending[-1])
+            duplex.render.set_state(KSSTATE.RUN)
+        for packet in duplex.full:
+            if not packet.pending:
+                packet.free()
+    duplex.sleep_frames(3600)
+    assert all(not packet.pending for packet in duplex.full)
+    heard = duplex.loud()
+    for packet, data in zip(duplex.full, played, strict=True):
+        if packet.status is NTSTATUS.SUCCESS:
+            assert heard.startswith(data)
+            heard = heard[len(data) :]
+            continue
+        frames = 0
+        while heard[: 6 * (frames + 1)] == data[: 6 * (frames + 1)]:
+            frames += 1
+        heard = heard[6 * frames :]
+        # The frame in which it was cut off: what was fetched of it, then silence.
+        rest = data[6 * frames : 6 * frames + 6]
+        cut = heard[:6].rstrip(b"\0")
+        if frames and rest and len(cut) < 6 and rest.startswith(cut):
+            heard = heard[6:]
+    assert heard == b""
+
+
 def test_a_looped_packet_goes_round_until_stop(board: Board, port: PortWavePci) -> None:
     data_format = Format(48000, 2, 16)
     data = noise(150, data_format)

@@ -45,6 +45,8 @@ INTERVAL_MS = 10
 WANTED_PACKETS = 8
 RING_DESCRIPTORS = DESCRIPTORS_PER_STREAM - 1
 """The place of the last one is for bytes that nobody wants."""
+REVOKE_MARGIN_MS = 5
+"""If the engine will come to a revoked mapping so soon, it pauses: an order takes some milliseconds to arrive."""
 _MASK16 = 0xFFFF
 _MASK32 = 0xFFFFFFFF
 _EVENT = 1 << regs.DESCRIPTOR_EVENT_FLAG_BIT
@@ -160,6 +162,8 @@ class MiniportWavePciStream(IMiniportWavePciStream):
         self._ring: list[Descriptor | None] = [None] * self._miniport.ring_descriptors
         self._producer = 0
         self._done = 0
+        self._moved_before_done = 0
+        """Bytes that the engine had moved when it came to descriptor `_done`."""
         self._reported_frames = 0
         self._underruns_before_gap = 0
 
@@ -209,7 +213,9 @@ class MiniportWavePciStream(IMiniportWavePciStream):
     def _look(self) -> Snapshot:
         """A snapshot; what it says about finished descriptors and frames played is kept."""
         snapshot = self._engine.snapshot()
-        self._done += (snapshot.descriptors - self._done) & _MASK32
+        done = self._done + ((snapshot.descriptors - self._done) & _MASK32)
+        self._moved_before_done += self._queued_bytes(self._done, done)
+        self._done = done
         if self._engine.capture:
             return snapshot
         starving = self._done == self._producer and snapshot.fifo_bytes < self._engine.format.block_bytes
@@ -374,35 +380,45 @@ class MiniportWavePciStream(IMiniportWavePciStream):
                 self._mappings.remove(mapping)
                 mapping.revoked = True
                 mapping.waiting.clear()
-            if self._started and revoked:
-                self._look()
+            moved_bytes = self._look().bytes if self._started and revoked else 0
             queued = [mapping for mapping in revoked if mapping.end_ordinal > self._done]
             if queued:
-                self._remove(max(queued[0].first_ordinal, self._done), queued[-1].end_ordinal, waiting_bytes)
+                first = max(queued[0].first_ordinal, self._done)
+                ahead_bytes = self._moved_before_done + self._queued_bytes(self._done, first) - moved_bytes
+                self._remove(first, queued[-1].end_ordinal, waiting_bytes, ahead_bytes)
         return len(revoked)
 
-    def _remove(self, first: int, end: int, waiting_bytes: int) -> None:
+    def _queued_bytes(self, first: int, end: int) -> int:
+        """Bytes of the descriptors `first` to `end` - 1, without removed ones."""
+        descriptors = (self._descriptor(ordinal) for ordinal in range(first, end))
+        return sum(each.length for each in descriptors if not each.flags & _REMOVED)
+
+    def _remove(self, first: int, end: int, waiting_bytes: int, ahead_bytes: int) -> None:
         """Take the descriptors `first` to `end` - 1 from the engine; behind this it does not touch their memory.
 
-        `waiting_bytes` of the range were not queued. If the engine is at work in the range it pauses meanwhile, so that
-        it begins with what follows at the right byte of a frame.
+        `waiting_bytes` of the range were not queued; before the range the engine has `ahead_bytes` to move. If that is
+        little or nothing the engine pauses meanwhile: cut off in the range, it then begins with what follows at the
+        right byte of a frame.
         """
-        removed = [self._descriptor(ordinal) for ordinal in range(first, end)]
-        for ordinal, descriptor in enumerate(removed, first):
+        removed = {ordinal: self._descriptor(ordinal) for ordinal in range(first, end)}
+        for ordinal, descriptor in removed.items():
             self._ring[ordinal % len(self._ring)] = _with_flags(descriptor, _REMOVED)
         orders = self._ring_writes(first, end)
         if not self._started:
             self._engine.board.transact(orders)
             return
-        at_work = first == self._done
-        pauses = at_work and self._state is KSSTATE.RUN
+        running = self._state is KSSTATE.RUN
+        pauses = running and ahead_bytes * 1000 < REVOKE_MARGIN_MS * self._engine.format.bytes_per_second
         if pauses:
             orders = [*self._engine.writes((regs.STREAM_CONTROL, StreamState.PAUSE)), *orders]
         result, left_bytes = self._order_revocation(orders, first, end - 1)
-        if result == RevokeResult.DROPPED and at_work:
-            self._done += 1
-            lost_bytes = left_bytes + sum(descriptor.length for descriptor in removed[1:]) + waiting_bytes
-            self._fill_frame(lost_bytes % self._engine.format.block_bytes, end)
+        if result == RevokeResult.DROPPED and (pauses or not running):
+            self._moved_before_done = self._look().bytes
+            lost_bytes = left_bytes + sum(each.length for ordinal, each in removed.items() if ordinal >= self._done)
+            self._fill_frame((lost_bytes + waiting_bytes) % self._engine.format.block_bytes, end)
+        elif result == RevokeResult.DROPPED:  # it was faster than the order: what it moved counts, as a frame cut off
+            moved = removed[first].length - left_bytes
+            self._ring[first % len(self._ring)] = Descriptor(removed[first].address, moved)
         if pauses:
             self._engine.board.transact(self._engine.writes((regs.STREAM_CONTROL, StreamState.RUN)))
         if result == RevokeResult.REFUSED:

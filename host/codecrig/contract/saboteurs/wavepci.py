@@ -101,7 +101,7 @@ class _PortStreamProxy:
 
 
 @saboteur("WP-NEW-01")
-def new_pci_stream_is_ahead(objects: Objects) -> None:
+def pci_new_pci_stream_is_ahead(objects: Objects) -> None:
     """The position of a stream that never ran is one frame."""
 
     class Stream(MiniportWavePciStream):
@@ -155,13 +155,13 @@ def break_framing(objects: Objects, change: Callable[[KSALLOCATOR_FRAMING], KSAL
 
 
 @saboteur("WP-FRM-01")
-def frame_size_is_not_whole_blocks(objects: Objects) -> None:
+def pci_frame_size_is_not_whole_blocks(objects: Objects) -> None:
     """FrameSize is one byte more than whole blocks."""
     break_framing(objects, lambda good: dataclasses.replace(good, FrameSize=good.FrameSize + 1))
 
 
 @saboteur("WP-FRM-01")
-def framing_is_an_order(objects: Objects) -> None:
+def pci_framing_is_an_order(objects: Objects) -> None:
     """The client must allocate so, says the framing: preferences only is not set."""
     break_framing(
         objects, lambda good: dataclasses.replace(good, RequirementsFlags=KSALLOCATOR_REQUIREMENTF_MUST_ALLOCATE)
@@ -169,13 +169,13 @@ def framing_is_an_order(objects: Objects) -> None:
 
 
 @saboteur("WP-FRM-01")
-def framing_reserved_is_used(objects: Objects) -> None:
+def pci_framing_reserved_is_used(objects: Objects) -> None:
     """Reserved holds something."""
     break_framing(objects, lambda good: dataclasses.replace(good, Reserved=1))
 
 
 @saboteur("WP-FRM-02", "WP-MAP-06")
-def cuts_long_mappings(objects: Objects) -> None:
+def pci_cuts_long_mappings(objects: Objects) -> None:
     """A mapping longer than FrameSize is played up to FrameSize only."""
 
     class Stream(MiniportWavePciStream):
@@ -199,7 +199,7 @@ def break_mappings(objects: Objects, change: Callable[[PortWavePciStream, Mappin
 
 
 @saboteur("WP-MAP-01")
-def mappings_lose_their_last_byte(objects: Objects) -> None:
+def pci_mappings_lose_their_last_byte(objects: Objects) -> None:
     """A long mapping is a byte short, so a gap is left."""
     break_mappings(
         objects, lambda stream, good: dataclasses.replace(good, ByteCount=good.ByteCount - (good.ByteCount > 4000))
@@ -207,7 +207,7 @@ def mappings_lose_their_last_byte(objects: Objects) -> None:
 
 
 @saboteur("WP-MAP-01")
-def mappings_have_the_page_s_address(objects: Objects) -> None:
+def pci_mappings_have_the_page_s_address(objects: Objects) -> None:
     """The physical address is that of the page, without the offset in it."""
     break_mappings(
         objects, lambda stream, good: dataclasses.replace(good, PhysicalAddress=good.PhysicalAddress & ~4095)
@@ -215,7 +215,7 @@ def mappings_have_the_page_s_address(objects: Objects) -> None:
 
 
 @saboteur("WP-MAP-02")
-def nobody_tells_of_new_data(objects: Objects) -> None:
+def pci_nobody_tells_of_new_data(objects: Objects) -> None:
     """MappingAvailable is never called."""
 
     class Pin(WavePciPin):
@@ -227,7 +227,7 @@ def nobody_tells_of_new_data(objects: Objects) -> None:
 
 
 @saboteur("WP-MAP-02")
-def tells_of_data_nobody_waits_for(objects: Objects) -> None:
+def pci_tells_of_data_nobody_waits_for(objects: Objects) -> None:
     """MappingAvailable is called for every packet."""
 
     class Pin(WavePciPin):
@@ -239,19 +239,19 @@ def tells_of_data_nobody_waits_for(objects: Objects) -> None:
 
 
 @saboteur("WP-MAP-03")
-def every_mapping_is_the_last(objects: Objects) -> None:
+def pci_every_mapping_is_the_last(objects: Objects) -> None:
     """Flags is set for every mapping."""
     break_mappings(objects, lambda stream, good: dataclasses.replace(good, Flags=1))
 
 
 @saboteur("WP-MAP-03")
-def no_mapping_is_the_last(objects: Objects) -> None:
+def pci_no_mapping_is_the_last(objects: Objects) -> None:
     """Flags is never set."""
     break_mappings(objects, lambda stream, good: dataclasses.replace(good, Flags=0))
 
 
 @saboteur("WP-MAP-04")
-def tags_of_32_bits(objects: Objects) -> None:
+def pci_tags_of_32_bits(objects: Objects) -> None:
     """Only the low 32 bits of a tag are stored."""
 
     class Stream(PortWavePciStream):
@@ -265,7 +265,7 @@ def tags_of_32_bits(objects: Objects) -> None:
 
 
 @saboteur("WP-MAP-04")
-def tag_zero_means_none(objects: Objects) -> None:
+def pci_tag_zero_means_none(objects: Objects) -> None:
     """A mapping of tag 0 cannot be released."""
 
     class Stream(PortWavePciStream):
@@ -278,7 +278,7 @@ def tag_zero_means_none(objects: Objects) -> None:
 
 
 @saboteur("WP-MAP-05")
-def looped_packets_end(objects: Objects) -> None:
+def pci_looped_packets_end(objects: Objects) -> None:
     """A looped packet is handed out once."""
 
     class Stream(PortWavePciStream):
@@ -293,7 +293,7 @@ def looped_packets_end(objects: Objects) -> None:
 
 
 @saboteur("WP-MAP-05")
-def looped_packets_are_completed_each_round(objects: Objects) -> None:
+def pci_looped_packets_are_completed_each_round(objects: Objects) -> None:
     """A looped packet is completed when its last mapping is released."""
 
     class Stream(PortWavePciStream):
@@ -311,7 +311,7 @@ def looped_packets_are_completed_each_round(objects: Objects) -> None:
 
 
 @saboteur("WP-MAP-06")
-def aligns_mappings_to_words(objects: Objects) -> None:
+def pci_aligns_mappings_to_words(objects: Objects) -> None:
     """Address and length of a mapping are cut to words, as some engines want them."""
 
     class Stream(MiniportWavePciStream):
@@ -322,7 +322,7 @@ def aligns_mappings_to_words(objects: Objects) -> None:
 
 
 @saboteur("WP-MAP-06")
-def skips_unaligned_mappings(objects: Objects) -> None:
+def pci_skips_unaligned_mappings(objects: Objects) -> None:
     """A mapping that does not begin on a word is not played (ac97 sample)."""
 
     class Stream(MiniportWavePciStream):
@@ -333,7 +333,7 @@ def skips_unaligned_mappings(objects: Objects) -> None:
 
 
 @saboteur("WP-MAP-07")
-def releases_under_its_lock(objects: Objects) -> None:
+def pci_releases_under_its_lock(objects: Objects) -> None:
     """ReleaseMapping is called with a lock held."""
 
     class Stream(MiniportWavePciStream):
@@ -345,7 +345,7 @@ def releases_under_its_lock(objects: Objects) -> None:
 
 
 @saboteur("WP-MAP-07")
-def releases_from_an_old_list(objects: Objects) -> None:
+def pci_releases_from_an_old_list(objects: Objects) -> None:
     """The mappings to be released are listed before the first release, and not looked at again."""
 
     class Stream(MiniportWavePciStream):
@@ -365,7 +365,7 @@ def releases_from_an_old_list(objects: Objects) -> None:
 
 
 @saboteur("WP-MAP-07")
-def lists_a_mapping_too_late(objects: Objects) -> None:
+def pci_lists_a_mapping_too_late(objects: Objects) -> None:
     """A mapping gets into the list behind GetMapping, so a revocation inside does not find it."""
 
     class Hidden(_PortStreamProxy):
@@ -391,7 +391,7 @@ def lists_a_mapping_too_late(objects: Objects) -> None:
 
 
 @saboteur("WP-MAP-08")
-def forgets_what_does_not_fit(objects: Objects) -> None:
+def pci_forgets_what_does_not_fit(objects: Objects) -> None:
     """The rest of a mapping for which the ring has no room is dropped."""
 
     class Stream(MiniportWavePciStream):
@@ -404,7 +404,7 @@ def forgets_what_does_not_fit(objects: Objects) -> None:
 
 
 @saboteur("WP-MAP-09")
-def freed_packets_are_free_at_once(objects: Objects) -> None:
+def pci_freed_packets_are_free_at_once(objects: Objects) -> None:
     """Pages of a packet that the client frees are given away though the miniport holds them."""
 
     class Packet(WavePciPacket):
@@ -422,7 +422,7 @@ def freed_packets_are_free_at_once(objects: Objects) -> None:
 
 
 @saboteur("WP-MAP-09")
-def revoked_memory_stays_locked(objects: Objects) -> None:
+def pci_revoked_memory_stays_locked(objects: Objects) -> None:
     """Pages of a revoked mapping never come back."""
 
     class Stream(PortWavePciStream):
@@ -438,7 +438,7 @@ def revoked_memory_stays_locked(objects: Objects) -> None:
 
 
 @saboteur("WP-REL-01")
-def releases_the_newest_first(objects: Objects) -> None:
+def pci_releases_the_newest_first(objects: Objects) -> None:
     """Finished mappings are released from the back."""
 
     class Stream(MiniportWavePciStream):
@@ -453,7 +453,7 @@ def releases_the_newest_first(objects: Objects) -> None:
 
 
 @saboteur("WP-REL-01")
-def releases_twice(objects: Objects) -> None:
+def pci_releases_twice(objects: Objects) -> None:
     """Each mapping is released twice."""
 
     class Twice(_PortStreamProxy):
@@ -465,7 +465,7 @@ def releases_twice(objects: Objects) -> None:
 
 
 @saboteur("WP-REL-01")
-def releases_under_another_tag(objects: Objects) -> None:
+def pci_releases_under_another_tag(objects: Objects) -> None:
     """The tag of a release is not the one of the acquisition."""
 
     class Other(_PortStreamProxy):
@@ -476,7 +476,7 @@ def releases_under_another_tag(objects: Objects) -> None:
 
 
 @saboteur("WP-REL-02")
-def releases_what_is_being_moved(objects: Objects) -> None:
+def pci_releases_what_is_being_moved(objects: Objects) -> None:
     """A mapping is released when the engine begins with it (ac97 sample: one too many)."""
 
     class Stream(MiniportWavePciStream):
@@ -490,7 +490,7 @@ def releases_what_is_being_moved(objects: Objects) -> None:
 
 
 @saboteur("WP-REL-03", "WP-REL-04")
-def releases_the_oldest_whatever_the_tag(objects: Objects) -> None:
+def pci_releases_the_oldest_whatever_the_tag(objects: Objects) -> None:
     """ReleaseMapping takes the oldest mapping, and completes its packet, whatever tag is given (ReactOS)."""
 
     class Stream(PortWavePciStream):
@@ -506,7 +506,7 @@ def releases_the_oldest_whatever_the_tag(objects: Objects) -> None:
 
 
 @saboteur("WP-REL-04")
-def the_read_position_stands(objects: Objects) -> None:
+def pci_the_read_position_stands(objects: Objects) -> None:
     """A release does not move the read position of a capture stream."""
 
     class Stream(PortWavePciStream):
@@ -523,7 +523,7 @@ def the_read_position_stands(objects: Objects) -> None:
 
 
 @saboteur("WP-TRM-01")
-def terminate_packet_is_not_there(objects: Objects) -> None:
+def pci_terminate_packet_is_not_there(objects: Objects) -> None:
     """TerminatePacket is not implemented (ReactOS)."""
 
     class Stream(PortWavePciStream):
@@ -534,7 +534,7 @@ def terminate_packet_is_not_there(objects: Objects) -> None:
 
 
 @saboteur("WP-TRM-01", "WP-TRM-02")
-def terminated_packets_are_full(objects: Objects) -> None:
+def pci_terminated_packets_are_full(objects: Objects) -> None:
     """The used length of a packet that ended early is its whole extent."""
 
     class Stream(PortWavePciStream):
@@ -545,7 +545,7 @@ def terminated_packets_are_full(objects: Objects) -> None:
 
 
 @saboteur("WP-TRM-01")
-def terminated_packets_go_on(objects: Objects) -> None:
+def pci_terminated_packets_go_on(objects: Objects) -> None:
     """GetMapping behind TerminatePacket goes on in the packet that was terminated."""
 
     class Stream(PortWavePciStream):
@@ -559,7 +559,7 @@ def terminated_packets_go_on(objects: Objects) -> None:
 
 
 @saboteur("WP-TRM-02")
-def stop_throws_the_open_packet_away(objects: Objects) -> None:
+def pci_stop_throws_the_open_packet_away(objects: Objects) -> None:
     """STOP cancels the packet that is being filled."""
 
     class Stream(PortWavePciStream):
@@ -583,19 +583,19 @@ def break_revocation(objects: Objects, call: Callable[[Callable[[int, int], int]
 
 
 @saboteur("WP-RVK-01")
-def revocation_leaves_the_last(objects: Objects) -> None:
+def pci_revocation_leaves_the_last(objects: Objects) -> None:
     """The last mapping of a range stays, unless it is the only one."""
     break_revocation(objects, lambda good, stream, first, last: good(first, max(first, last - 1)))
 
 
 @saboteur("WP-RVK-01")
-def revocation_takes_the_first_only(objects: Objects) -> None:
+def pci_revocation_takes_the_first_only(objects: Objects) -> None:
     """Only the first mapping of a range is revoked."""
     break_revocation(objects, lambda good, stream, first, last: good(first, first))
 
 
 @saboteur("WP-RVK-02")
-def revocation_wants_both_ends(objects: Objects) -> None:
+def pci_revocation_wants_both_ends(objects: Objects) -> None:
     """A range of which one end was released is refused (ac97 sample)."""
 
     def call(good: Callable[[int, int], int], stream: Any, first: int, last: int) -> int:
@@ -608,13 +608,13 @@ def revocation_wants_both_ends(objects: Objects) -> None:
 
 
 @saboteur("WP-RVK-02")
-def revocation_counts_the_whole_range(objects: Objects) -> None:
+def pci_revocation_counts_the_whole_range(objects: Objects) -> None:
     """MappingsRevoked is the length of the range, released ones included."""
     break_revocation(objects, lambda good, stream, first, last: max(good(first, last), last - first + 1))
 
 
 @saboteur("WP-RVK-02")
-def the_only_mapping_is_revoked_unseen(objects: Objects) -> None:
+def pci_the_only_mapping_is_revoked_unseen(objects: Objects) -> None:
     """With one mapping left that one is revoked, whatever tags are given (ac97 sample)."""
 
     def call(good: Callable[[int, int], int], stream: Any, first: int, last: int) -> int:
@@ -626,18 +626,18 @@ def the_only_mapping_is_revoked_unseen(objects: Objects) -> None:
 
 
 @saboteur("WP-RVK-03")
-def revocation_does_not_reach_the_engine(objects: Objects) -> None:
+def pci_revocation_does_not_reach_the_engine(objects: Objects) -> None:
     """Mappings leave the list, but their descriptors stay in the ring."""
 
     class Stream(MiniportWavePciStream):
-        def _remove(self, first: int, end: int, waiting_bytes: int) -> None:
+        def _remove(self, first: int, end: int, waiting_bytes: int, ahead_bytes: int) -> None:
             pass
 
     break_streams(objects, Stream)
 
 
 @saboteur("WP-RVK-03")
-def revocation_forgets_what_the_engine_has_read(objects: Objects) -> None:
+def pci_revocation_forgets_what_the_engine_has_read(objects: Objects) -> None:
     """Descriptors are marked as removed, but the engine goes on with the one that it holds."""
 
     class Stream(MiniportWavePciStream):
@@ -649,7 +649,7 @@ def revocation_forgets_what_the_engine_has_read(objects: Objects) -> None:
 
 
 @saboteur("WP-RVK-04")
-def revocation_stops_the_engine(objects: Objects) -> None:
+def pci_revocation_stops_the_engine(objects: Objects) -> None:
     """The engine is halted for a revocation and not started again."""
 
     def call(good: Callable[[int, int], int], stream: Any, first: int, last: int) -> int:
@@ -660,7 +660,7 @@ def revocation_stops_the_engine(objects: Objects) -> None:
 
 
 @saboteur("WP-RVK-04")
-def revocation_takes_all_behind(objects: Objects) -> None:
+def pci_revocation_takes_all_behind(objects: Objects) -> None:
     """The mappings behind a range go with it."""
 
     def call(good: Callable[[int, int], int], stream: Any, first: int, last: int) -> int:
@@ -672,7 +672,7 @@ def revocation_takes_all_behind(objects: Objects) -> None:
 
 
 @saboteur("WP-RVK-04")
-def revoked_mappings_are_released_later(objects: Objects) -> None:
+def pci_revoked_mappings_are_released_later(objects: Objects) -> None:
     """A revoked mapping is released with the next one that is finished."""
 
     class Stream(MiniportWavePciStream):
@@ -693,7 +693,7 @@ def revoked_mappings_are_released_later(objects: Objects) -> None:
 
 
 @saboteur("WP-RVK-05")
-def unknown_tags_are_fine(objects: Objects) -> None:
+def pci_unknown_tags_are_fine(objects: Objects) -> None:
     """Revoking tags that were never used succeeds with 0."""
 
     def call(good: Callable[[int, int], int], stream: Any, first: int, last: int) -> int:
@@ -706,7 +706,7 @@ def unknown_tags_are_fine(objects: Objects) -> None:
 
 
 @saboteur("WP-RVK-05")
-def unknown_tags_revoke_everything(objects: Objects) -> None:
+def pci_unknown_tags_revoke_everything(objects: Objects) -> None:
     """Tags that were never used are refused, but all mappings are dropped first."""
 
     def call(good: Callable[[int, int], int], stream: Any, first: int, last: int) -> int:
@@ -724,7 +724,7 @@ def unknown_tags_revoke_everything(objects: Objects) -> None:
 
 
 @saboteur("WP-RVK-06")
-def stop_revokes_nothing(objects: Objects) -> None:
+def pci_stop_revokes_nothing(objects: Objects) -> None:
     """Mappings that are outstanding behind STOP are forgotten."""
 
     class Pin(WavePciPin):
@@ -735,7 +735,7 @@ def stop_revokes_nothing(objects: Objects) -> None:
 
 
 @saboteur("WP-RVK-06")
-def cancelling_revokes_nothing(objects: Objects) -> None:
+def pci_cancelling_revokes_nothing(objects: Objects) -> None:
     """A packet that is cancelled in RUN is completed while the miniport holds its mappings."""
 
     class Pin(WavePciPin):
@@ -746,7 +746,7 @@ def cancelling_revokes_nothing(objects: Objects) -> None:
 
 
 @saboteur("WP-RVK-06")
-def revokes_before_stop(objects: Objects) -> None:
+def pci_revokes_before_stop(objects: Objects) -> None:
     """Mappings are revoked before SetState(STOP), so also if that fails."""
 
     class Pin(WavePciPin):
@@ -762,7 +762,7 @@ def revokes_before_stop(objects: Objects) -> None:
 
 
 @saboteur("WP-AVL-01")
-def mapping_available_is_ignored(objects: Objects) -> None:
+def pci_mapping_available_is_ignored(objects: Objects) -> None:
     """A stream that has starved takes no new mappings."""
 
     class Stream(MiniportWavePciStream):
@@ -773,7 +773,7 @@ def mapping_available_is_ignored(objects: Objects) -> None:
 
 
 @saboteur("WP-AVL-01")
-def mapping_available_takes_one(objects: Objects) -> None:
+def pci_mapping_available_takes_one(objects: Objects) -> None:
     """MappingAvailable acquires one mapping."""
 
     class One(_PortStreamProxy):
@@ -795,7 +795,7 @@ def mapping_available_takes_one(objects: Objects) -> None:
 
 
 @saboteur("WP-SVC-01")
-def service_releases_one(objects: Objects) -> None:
+def pci_service_releases_one(objects: Objects) -> None:
     """Service releases one finished mapping a call."""
 
     class Stream(MiniportWavePciStream):
@@ -809,7 +809,7 @@ def service_releases_one(objects: Objects) -> None:
 
 
 @saboteur("WP-SVC-01")
-def service_acquires_nothing(objects: Objects) -> None:
+def pci_service_acquires_nothing(objects: Objects) -> None:
     """Service releases, but leaves new mappings to MappingAvailable."""
 
     class Stream(MiniportWavePciStream):
@@ -820,7 +820,7 @@ def service_acquires_nothing(objects: Objects) -> None:
 
 
 @saboteur("WP-SVC-02")
-def serves_in_every_state(objects: Objects) -> None:
+def pci_serves_in_every_state(objects: Objects) -> None:
     """The port calls Service in PAUSE, too."""
 
     class Pin(WavePciPin):
@@ -831,7 +831,7 @@ def serves_in_every_state(objects: Objects) -> None:
 
 
 @saboteur("WP-SVC-02")
-def serves_by_the_clock(objects: Objects) -> None:
+def pci_serves_by_the_clock(objects: Objects) -> None:
     """The port calls Service every 20 ms whether or not it was asked to."""
 
     class Pin(WavePciPin):
@@ -846,7 +846,7 @@ def serves_by_the_clock(objects: Objects) -> None:
 
 
 @saboteur("WP-SVC-02")
-def all_groups_lead_to_the_streams(objects: Objects) -> None:
+def pci_all_groups_lead_to_the_streams(objects: Objects) -> None:
     """The group of Init calls the streams instead of the miniport."""
 
     class Port(PortWavePci):
@@ -862,7 +862,7 @@ def all_groups_lead_to_the_streams(objects: Objects) -> None:
 
 
 @saboteur("WP-SVC-03")
-def interrupts_at_packet_ends_only(objects: Objects) -> None:
+def pci_interrupts_at_packet_ends_only(objects: Objects) -> None:
     """Within a long mapping there is no interrupt."""
 
     class Stream(MiniportWavePciStream):
@@ -874,7 +874,7 @@ def interrupts_at_packet_ends_only(objects: Objects) -> None:
 
 
 @saboteur("WP-SVC-03")
-def interrupts_every_10_ms_only(objects: Objects) -> None:
+def pci_interrupts_every_10_ms_only(objects: Objects) -> None:
     """Mappings with Flags do not interrupt."""
 
     class Stream(MiniportWavePciStream):
@@ -888,7 +888,7 @@ def interrupts_every_10_ms_only(objects: Objects) -> None:
 
 
 @saboteur("WP-STA-01")
-def waits_for_three_mappings(objects: Objects) -> None:
+def pci_waits_for_three_mappings(objects: Objects) -> None:
     """RUN does not start the engine before it has three mappings."""
 
     class Stream(MiniportWavePciStream):
@@ -907,7 +907,7 @@ def waits_for_three_mappings(objects: Objects) -> None:
 
 
 @saboteur("WP-STA-02")
-def pause_drops_the_queue(objects: Objects) -> None:
+def pci_pause_drops_the_queue(objects: Objects) -> None:
     """PAUSE gives up what the engine has not begun with."""
 
     class Stream(MiniportWavePciStream):
@@ -915,14 +915,14 @@ def pause_drops_the_queue(objects: Objects) -> None:
             was_running = self._state is KSSTATE.RUN
             status = super().set_state(state)
             if was_running and state is KSSTATE.PAUSE and len(self._mappings) > 1:
-                self._remove(self._mappings[1].first_ordinal, self._producer, 0)
+                self._remove(self._mappings[1].first_ordinal, self._producer, 0, 0)
             return status
 
     break_streams(objects, Stream)
 
 
 @saboteur("WP-STA-02")
-def acquire_resets_the_position(objects: Objects) -> None:
+def pci_acquire_resets_the_position(objects: Objects) -> None:
     """The position is 0 in ACQUIRE."""
 
     class Stream(MiniportWavePciStream):
@@ -933,7 +933,7 @@ def acquire_resets_the_position(objects: Objects) -> None:
 
 
 @saboteur("WP-STA-02")
-def stop_keeps_the_position(objects: Objects) -> None:
+def pci_stop_keeps_the_position(objects: Objects) -> None:
     """The position stays behind STOP."""
 
     class Stream(MiniportWavePciStream):
@@ -947,7 +947,7 @@ def stop_keeps_the_position(objects: Objects) -> None:
 
 
 @saboteur("WP-STA-02")
-def pause_lets_the_engine_run(objects: Objects) -> None:
+def pci_pause_lets_the_engine_run(objects: Objects) -> None:
     """PAUSE freezes the position that is told; the engine plays on."""
 
     class Stream(MiniportWavePciStream):
@@ -968,7 +968,7 @@ def pause_lets_the_engine_run(objects: Objects) -> None:
 
 
 @saboteur("WP-STA-03")
-def pause_fires_no_events(objects: Objects) -> None:
+def pci_pause_fires_no_events(objects: Objects) -> None:
     """Position events wait for the next notification, which does not come in PAUSE."""
 
     class Pin(WavePciPin):
@@ -1122,7 +1122,7 @@ def pci_position_goes_on_without_data(objects: Objects) -> None:
 
 
 @saboteur("WP-NRM-01")
-def two_bytes_a_sample(objects: Objects) -> None:
+def pci_two_bytes_a_sample(objects: Objects) -> None:
     """Every sample is taken to have two bytes (ac97 sample)."""
 
     class Stream(MiniportWavePciStream):
@@ -1134,7 +1134,7 @@ def two_bytes_a_sample(objects: Objects) -> None:
 
 
 @saboteur("WP-NRM-01")
-def divides_before_it_multiplies(objects: Objects) -> None:
+def pci_divides_before_it_multiplies(objects: Objects) -> None:
     """The length of a byte is rounded, then multiplied."""
 
     class Stream(MiniportWavePciStream):
@@ -1145,7 +1145,7 @@ def divides_before_it_multiplies(objects: Objects) -> None:
 
 
 @saboteur("WP-FMT-01")
-def takes_a_format_in_run(objects: Objects) -> None:
+def pci_takes_a_format_in_run(objects: Objects) -> None:
     """SetFormat succeeds in RUN."""
 
     class Stream(MiniportWavePciStream):
@@ -1158,7 +1158,7 @@ def takes_a_format_in_run(objects: Objects) -> None:
 
 
 @saboteur("WP-FMT-01")
-def keeps_a_format_that_it_refused(objects: Objects) -> None:
+def pci_keeps_a_format_that_it_refused(objects: Objects) -> None:
     """SetFormat fails, but the format is in force."""
 
     class Stream(MiniportWavePciStream):
@@ -1170,7 +1170,7 @@ def keeps_a_format_that_it_refused(objects: Objects) -> None:
 
 
 @saboteur("WP-FMT-01")
-def asks_for_a_format_in_pause(objects: Objects) -> None:
+def pci_asks_for_a_format_in_pause(objects: Objects) -> None:
     """The port passes a new format on in every state."""
 
     class Pin(WavePciPin):
@@ -1191,7 +1191,7 @@ def break_offsets(objects: Objects, change: Callable[[Any, int, KSAUDIO_POSITION
 
 
 @saboteur("WP-PFO-01")
-def the_prefetch_offset_is_ignored(objects: Objects) -> None:
+def pci_the_prefetch_offset_is_ignored(objects: Objects) -> None:
     """SetPreFetchOffset has no effect."""
 
     class Stream(PortWavePciStream):
@@ -1202,7 +1202,7 @@ def the_prefetch_offset_is_ignored(objects: Objects) -> None:
 
 
 @saboteur("WP-PFO-01")
-def the_write_position_is_the_play_position(objects: Objects) -> None:
+def pci_the_write_position_is_the_play_position(objects: Objects) -> None:
     """Without a prefetch offset the client may write where is played."""
 
     def change(pin: Any, position: int, good: KSAUDIO_POSITION) -> KSAUDIO_POSITION:
@@ -1213,7 +1213,7 @@ def the_write_position_is_the_play_position(objects: Objects) -> None:
 
 
 @saboteur("WP-PFO-01")
-def the_prefetch_offset_leaves_the_loop(objects: Objects) -> None:
+def pci_the_prefetch_offset_leaves_the_loop(objects: Objects) -> None:
     """PlayOffset plus the prefetch offset may lie behind the end of a looped buffer."""
 
     def change(pin: Any, position: int, good: KSAUDIO_POSITION) -> KSAUDIO_POSITION:
