@@ -4,7 +4,7 @@ import pytest
 
 from codecrig.contract import all_checks, all_rules, all_saboteurs
 
-JUDGED_GROUPS = ("GEN", "SVC", "DMA", "MID")
+JUDGED_GROUPS = ("GEN", "SVC", "DMA", "WRT", "WRP", "WRN", "WRI", "WRO", "MID")
 """Groups that are judged in full."""
 
 

@@ -279,8 +279,8 @@ def the_position_starts_late(objects: Objects) -> None:
 
     def get_position(good: Callable[[], KSAUDIO_POSITION], stream: Any) -> KSAUDIO_POSITION:
         good()
-        lag_frames = stream._format.sample_rate // 40
-        played = max(0, stream._board.snapshot(stream._stream).frames - lag_frames) * stream._format.block_bytes
+        lag_frames = stream._engine.format.sample_rate // 40
+        played = max(0, stream._engine.snapshot().frames - lag_frames) * stream._engine.format.block_bytes
         size = stream._buffer.actual_bytes if stream._buffer else 1
         return KSAUDIO_POSITION(played % size, played % size)
 
