@@ -332,14 +332,14 @@ TASKS: tuple[Task, ...] = (
             Fault(
                 "moves_in_pause",
                 "stream_engine.sv",
-                "wire running = &context_rdata[1:0] &&",
-                "wire running = context_rdata[1] &&",
+                "wire running = &asked &&",
+                "wire running = asked[1] &&",
             ),
             Fault(
                 "drops_nothing",
                 "stream_engine.sv",
-                "REVOKE_J: program_of = row(REVOKE_K, IF_NEVER, ZERO, END, ADD_NONE, 1'b0);",
-                "REVOKE_J: program_of = row(REVOKE_K, IF_NEVER, ZERO, TAG, ADD_NONE, 1'b0);",
+                "REVOKE_J: program_of = row(REVOKE_K, IF_NO_REST, ZERO, END, ADD_NONE, 1'b0);",
+                "REVOKE_J: program_of = row(REVOKE_K, IF_NO_REST, ZERO, TAG, ADD_NONE, 1'b0);",
             ),
             Fault(
                 "overlooks_removed",

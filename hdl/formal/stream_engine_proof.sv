@@ -11,9 +11,12 @@ module stream_engine_taps (
     input wire logic       fetched,
     input wire logic       queues,
     input wire logic       lengths,
+    input wire logic       length_c,
+    input wire logic       length_d,
     input wire logic       has_flags,
     input wire logic       prepares_a,
     input wire logic       prepares_b,
+    input wire logic       prepares_c,
     input wire logic       sums_end,
     input wire logic [63:0] wide,         // conditions that choose among four rows
     input wire logic       lands,         // another stream may have been chosen
@@ -33,15 +36,18 @@ module stream_engine_taps (
     input wire logic       revoke_dropped,
     input wire logic       revoke_f,
     input wire logic       revoke_i,
+    input wire logic       revoke_g,
+    input wire logic       revoke_h,
+    input wire logic       revoke_j,
     input wire logic       saves,
     input wire logic       decodes,
     input wire logic       asks_control,
     input wire logic       changes,
     input wire logic       starts,
-    input wire logic       start_m,
     input wire logic       start_n,
     input wire logic       start_o,
     input wire logic       start_p,
+    input wire logic       start_q,
     input wire logic       interval_off,
     input wire logic       intervals,
     input wire logic       row_fits,      // the row at work is the state's
@@ -69,77 +75,87 @@ bind stream_engine stream_engine_taps taps (
     .picks(condition == IF_PICK),
     .clears(state_reg inside {CLEAR_A, CLEAR_A_2, CLEAR_B, CLEAR_C, CLEAR_D}),
     .walks(condition == IF_WORD_LAST),
-    .fetches(state_reg inside {QUEUE_A, QUEUE_B, QUEUE_C, QUEUE_D, FETCH_A, FETCH_A_2, STORE} || fetching),
+    .fetches(state_reg inside {QUEUE_A, QUEUE_B, QUEUE_C, QUEUE_D, QUEUE_E, FETCH_A, FETCH_A_2, STORE} || fetching),
     .prepares_a(state_reg inside {PREPARE_A, PREPARE_A_2}),
-    .prepares_b(state_reg inside {PREPARE_B, PREPARE_B_2}),
+    .prepares_b(state_reg == PREPARE_B),
+    .prepares_c(condition == IF_PREPARED),
     .decodes(act == DO_DECODE),
     .asks_control(state_reg inside {ASK_SETTINGS, ASK_CONTROL, UNSET_A, UNSET_B}),
     .changes(state_reg inside {CHANGE, CHANGE_2}),
     .starts(state_reg inside {START_A, START_B, START_C, START_D, START_E, START_F, START_G, START_H, START_I, START_J, START_K, START_L, START_M,
-        START_N, START_O, START_P}),
-    .start_m(state_reg == START_M),
+        START_N, START_O, START_P, START_Q}),
     .start_n(state_reg == START_N),
     .start_o(state_reg == START_O),
     .start_p(state_reg == START_P),
+    .start_q(state_reg == START_Q),
     .wide(64'd1 << IF_VISIT | 64'd1 << IF_CONTROL | 64'd1 << IF_CONVERT | 64'd1 << IF_FRAME | 64'd1 << IF_PREPARED | 64'd1 << IF_MEMORY
         | 64'd1 << IF_WORD | 64'd1 << IF_TAG | 64'd1 << IF_MOVE | 64'd1 << IF_MOVED | 64'd1 << IF_SAVED | 64'd1 << IF_HIGHER
-        | 64'd1 << IF_TAIL | 64'd1 << IF_SNAP_WAIT | 64'd1 << IF_FILLABLE | 64'd1 << IF_RUNNING | 64'd1 << IF_ROOM | 64'd1 << IF_MORE),
+        | 64'd1 << IF_TAIL | 64'd1 << IF_TAIL_C | 64'd1 << IF_LAST_CHANNEL | 64'd1 << IF_FILLABLE | 64'd1 << IF_RUNNING | 64'd1 << IF_ROOM | 64'd1 << IF_MORE),
     .lands(condition == IF_VISIT || condition == IF_PICK || state_reg inside {CLEAR_A, CLEAR_A_2, CLEAR_C, CLEAR_D}),
     .never(IF_NEVER),
     .on_event(IF_EVENT),
-    .counts(state_reg == COUNT_A),
+    .counts(state_reg inside {COUNT_A, COUNT_A_2}),
     .removes(state_reg == REMOVED),
     .answers(state_reg inside {REVOKE_A, REVOKE_B, REVOKE_C, REVOKE_D, REVOKE_E, REVOKE_F, REVOKE_G, REVOKE_H, REVOKE_I, REVOKE_J, REVOKE_K,
         REVOKE_UNUSED_A, REVOKE_UNUSED_A_2, REVOKE_UNUSED_A_3, REVOKE_UNUSED_B, REVOKE_UNUSED_C, REVOKE_REFUSE_A, REVOKE_REFUSE_A_2,
         REVOKE_REFUSE_A_3, REVOKE_REFUSE_B, REVOKE_REFUSE_C}),
     .asks_revoke(state_reg == ASK_REVOKE),
     .moving_now(moving),
-    .halts(act == DO_HALT || state_reg inside {HALT_LENGTH, HALT_OUTSIDE, HALT_AHEAD, HALT_BUS, HALT_BUS_2, HALT_BUS_3, HALT_CONFIG, HALT_LOAD,
+    .halts(act == DO_HALT || state_reg inside {HALT_LENGTH, HALT_OUTSIDE, HALT_OUTSIDE_2, HALT_AHEAD, HALT_BUS, HALT_BUS_2, HALT_BUS_3, HALT_CONFIG, HALT_LOAD,
         NOTE_LENGTH, NOTE_OUTSIDE, NOTE_AHEAD, NOTE_BUS, NOTE_CONFIG, NOTE_LOAD}),
     .stores(state_reg == STORE),
     .fetches_now(fetching),
-    .counts_bytes(condition == IF_MAY_MOVE || moving || state_reg inside {BYTES, BYTES_2, BYTES_3, BYTES_CARRY_A, BYTES_CARRY_B, MOVED}),
+    .counts_bytes(condition == IF_MAY_MOVE || moving || state_reg inside {BYTES, BYTES_2, BYTES_3, MOVED}),
     .revokes(state_reg inside {REVOKE_A, REVOKE_B, REVOKE_C, REVOKE_D, REVOKE_E, REVOKE_F, REVOKE_G}),
     .unused(state_reg inside {REVOKE_UNUSED_A, REVOKE_UNUSED_A_2, REVOKE_UNUSED_A_3, REVOKE_UNUSED_B, REVOKE_UNUSED_C}),
     .revoke_dropped(state_reg inside {REVOKE_K, REVOKE_L}),
     .revoke_f(state_reg inside {REVOKE_F, REVOKE_G}),
     .revoke_i(state_reg == REVOKE_I),
     .saves(condition == IF_SAVED),
-    .intervals(state_reg inside {INTERVAL_A, INTERVAL_A_2, INTERVAL_B, INTERVAL_C, INTERVAL_D, INTERVAL_E}),
+    .intervals(state_reg inside {INTERVAL_A, INTERVAL_A_2, INTERVAL_T, INTERVAL_B, INTERVAL_C, INTERVAL_D, INTERVAL_E}),
     .interval_off(state_reg == INTERVAL_OFF),
     .sums_end(state_reg == LENGTH_B),
-    .queues(state_reg inside {QUEUE_A, QUEUE_B, QUEUE_C, QUEUE_D, FETCH_A, FETCH_A_2}),
+    .queues(state_reg inside {QUEUE_A, QUEUE_B, QUEUE_C, QUEUE_D, QUEUE_E, FETCH_A, FETCH_A_2}),
     .has_flags(state_reg == FLAGS_A),
-    .lengths(state_reg inside {LENGTH_A, LENGTH_B}),
-    .fetched(state_reg inside {PREPARE_A, PREPARE_A_2, PREPARE_B, PREPARE_B_2, NEW_MARK, BACK, BACK_2, TAG_A, PACKET_WAIT, PACKET_WAIT_2, PACKET_WAIT_3, PACKET_WAIT_4, PACKET_LO,
+    .lengths(state_reg inside {LENGTH_A, LENGTH_B, LENGTH_C, LENGTH_D}),
+    .length_c(state_reg == LENGTH_C),
+    .length_d(state_reg == LENGTH_D),
+    .fetched(condition == IF_PREPARED || state_reg inside {PREPARE_A, PREPARE_A_2, PREPARE_B, NEW_MARK, BACK, BACK_2, TAG_A, PACKET_A, PACKET_A_2, PACKET_LO,
         PACKET_HI}),
     .row_fits(now_reg == row_t'(rows[state_reg])),
     .state_exists(state_reg <= REVOKE_REFUSE_D),
     .decodes_tick(state_reg == DECODE_TICK),
     .decodes_fill(state_reg == DECODE_FILL),
     .in_frame(state_reg == FRAME),
-    .in_frame_carry(state_reg == FRAME_CARRY_B),
-    .carries(state_reg inside {FRAME_CARRY_A, FRAME_CARRY_A_2, FRAME_CARRY_B}),
+    .in_frame_carry(state_reg == CARRY_FRAMES_B),
+    .carries(state_reg inside {CARRY_FRAMES_A, CARRY_FRAMES_B}),
     .between(condition == IF_PICK || condition == IF_VISIT || act == DO_DECODE
         || state_reg inside {CLEAR_A, CLEAR_A_2, CLEAR_B, CLEAR_C, CLEAR_D}),
     .asks(state_reg inside {
-        ASK_SETTINGS, START_B, START_C, DECODE_ASK, DECODE_ASK_2, ASK_SNAPSHOT, STOP_A, START_A, CHANGE, SNAP_LO,
-        SNAP_WAIT, ASK_CONTROL, UNSET_A, UNSET_B, UNSET_C, ASK_REVOKE, SNAP_WAIT_2, REVOKE_A, WIPE_A, STOP_B, WIPE_B,
-        CHANGE_2, START_D, HALT_CONFIG, START_I, HALT_LOAD, START_O, START_P, SNAP_FIFO, SNAP_J, SNAP_I,
-        REVOKE_REFUSE_A, REVOKE_B, REVOKE_C, REVOKE_REFUSE_A_2, REVOKE_REFUSE_A_3, REVOKE_E, REVOKE_UNUSED_A, REVOKE_G,
-        REVOKE_H, REVOKE_UNUSED_A_2, REVOKE_J, REVOKE_UNUSED_A_3, START_E, START_F, START_G, START_H, START_J, START_K,
-        START_L, START_M, START_N, NOTE_CONFIG, NOTE_LOAD, REFUSE, REFUSE_SETTINGS, SNAP_HI, SNAP_TICK, SNAP_A, SNAP_B,
-        SNAP_C, SNAP_D, SNAP_E, SNAP_F, SNAP_G, SNAP_H, SNAP_K, REVOKE_D, REVOKE_F, REVOKE_I, REVOKE_K, REVOKE_L,
-        REVOKE_UNUSED_B, REVOKE_UNUSED_C, REVOKE_REFUSE_B, REVOKE_REFUSE_C, REVOKE_REFUSE_D}),
-    .fills(state_reg inside {PREPARE_A, PREPARE_A_2, PREPARE_B, PREPARE_B_2, QUEUE_A, QUEUE_B, QUEUE_C, QUEUE_D, FETCH_A, FETCH_A_2, STORE, LENGTH_A, LENGTH_B, TAG_A, FLAGS_A,
-        REMOVED, NEW_MARK, BACK, BACK_2, BYTES, BYTES_2, BYTES_3, BYTES_CARRY_A, BYTES_CARRY_B, MOVED, INTERVAL_A, INTERVAL_A_2,
-        INTERVAL_B, INTERVAL_C, INTERVAL_D, INTERVAL_E, INTERVAL_OFF, ENDING_A, ENDING_A_2, ENDING_B, HALT_LENGTH, HALT_OUTSIDE, HALT_AHEAD,
-        HALT_BUS, HALT_BUS_2, HALT_BUS_3, NOTE_LENGTH, NOTE_OUTSIDE, NOTE_AHEAD, NOTE_BUS} || fetching || moving
-        || condition == IF_MAY_MOVE),
-    .converts(state_reg inside {CONVERT, CONVERT_2, FRAME, FRAME_CARRY_A, FRAME_CARRY_A_2, FRAME_CARRY_B, FRAME_DONE, FRAME_DONE_2, FRAME_MORE, FRAME_MORE_2, MARK_B, MARK_B_2,
-        START_WAIT, START_WAIT_2, START_LO, START_HI, MISS_A, MISS_B, MISS_C, UNDER_A, UNDER_B, OVER_A, OVER_B, USE_UP_A, USE_UP_A_2, USE_UP_B} || sampling),
-    .stamps(condition == IF_LATE || state_reg inside {PACKET_LO, PACKET_HI}),
+        DECODE_ASK, DECODE_ASK_2, ASK_SETTINGS, UNSET_A, UNSET_B, UNSET_C, ASK_CONTROL, CHANGE, CHANGE_2, ASK_SNAPSHOT,
+        ASK_REVOKE, STOP_A, STOP_B, WIPE_A, WIPE_B, START_A, START_B, START_C, START_D, START_E, START_F, START_G, START_H,
+        START_I, START_J, START_K, START_L, START_M, START_N, START_O, START_P, START_Q, HALT_CONFIG, NOTE_CONFIG, HALT_LOAD,
+        NOTE_LOAD, REFUSE, REFUSE_SETTINGS, SNAP_TIME, SNAP_LO, SNAP_HI, SNAP_TICK, SNAP_FIFO, SNAP_A, SNAP_B, SNAP_C, SNAP_D,
+        SNAP_E, SNAP_F, SNAP_G, SNAP_H, SNAP_I, SNAP_J, SNAP_K, SNAP_L, REVOKE_A, REVOKE_B, REVOKE_C, REVOKE_D, REVOKE_E,
+        REVOKE_F, REVOKE_G, REVOKE_H, REVOKE_I, REVOKE_J, REVOKE_K, REVOKE_L, REVOKE_UNUSED_A, REVOKE_UNUSED_A_2,
+        REVOKE_UNUSED_A_3, REVOKE_UNUSED_B, REVOKE_UNUSED_C, REVOKE_REFUSE_A, REVOKE_REFUSE_A_2, REVOKE_REFUSE_A_3,
+        REVOKE_REFUSE_B, REVOKE_REFUSE_C, REVOKE_REFUSE_D}),
+    .fills(state_reg inside {
+        PACKET_A, PACKET_A_2, PREPARE_A, PREPARE_A_2, PREPARE_B, PREPARE_C, PREPARE_C_2, QUEUE_A, QUEUE_B, QUEUE_C, QUEUE_D,
+        QUEUE_E, FETCH_A, FETCH_A_2, FETCH, FETCH_2, FETCH_3, FETCH_4, STORE, FLAGS_A, REMOVED, LENGTH_A, LENGTH_B, LENGTH_C,
+        LENGTH_D, TAG_A, NEW_MARK, BACK, BACK_2, MOVE_A, MOVE_A_2, MOVE_A_3, MOVE_B, MOVE_B_2, BYTES, BYTES_2, BYTES_3, MOVED,
+        INTERVAL_A, INTERVAL_A_2, INTERVAL_T, INTERVAL_B, INTERVAL_C, INTERVAL_D, INTERVAL_E, INTERVAL_OFF, ENDING_A, ENDING_A_2,
+        ENDING_B, HALT_LENGTH, NOTE_LENGTH, HALT_OUTSIDE, HALT_OUTSIDE_2, NOTE_OUTSIDE, HALT_AHEAD, NOTE_AHEAD, HALT_BUS,
+        HALT_BUS_2, HALT_BUS_3, NOTE_BUS}),
+    .converts(state_reg inside {
+        CONVERT, CONVERT_2, SAMPLE, SAMPLE_2, FRAME, MARK_A, FRAME_DONE, START_LO, START_LO_2, START_HI, MARK_B, MISS_A, MISS_B,
+        UNDER_A, UNDER_B, OVER_A, OVER_B, MISS_C, USE_UP_A, USE_UP_A_2, USE_UP_B}),
+    .stamps(state_reg inside {
+        PACKET_LO, PACKET_HI}),
     .moves(condition == IF_MAY_MOVE || moving),
+    .revoke_g(state_reg == REVOKE_G),
+    .revoke_h(state_reg == REVOKE_H),
+    .revoke_j(state_reg == REVOKE_J),
     .fill_visit(visit_reg == FILL),
     .ask_visit(visit_reg == ASK),
     .tick_visit(visit_reg == TICK)
@@ -219,6 +235,8 @@ module stream_engine_proof
     reaches = from < {16'd0, revoked, 2'b00} + 33'd4 && to > {16'd0, revoked, 2'b00};
   endfunction
   wire revoke_pending = dut.contexts.words[{watched, REVOKE_STATUS}][8];
+  wire [15:0] before_first = first - stored_ordinal;
+  wire [15:0] before_last = last - stored_ordinal;
   wire in_range = stored_ordinal - first <= last - first;
   logic asked_reg, answered_reg;  // the revocation was asked for; and answered
   // ADDRESS and END do not belong together: a descriptor is being fetched, the stream is halted or being stopped.
@@ -250,8 +268,8 @@ module stream_engine_proof
   wire mem_end = mem_ack || mem_err;
 
   // FIFO bytes that a capture stream is about to write to memory.
-  wire [15:0] fifo_low = dut.g_half[0].fifo.words[{dut.stream_reg, dut.pointer[5:2] + 4'(dut.pointer[1])}];
-  wire [15:0] fifo_high = dut.g_half[1].fifo.words[{dut.stream_reg, dut.pointer[5:2]}];
+  wire [15:0] fifo_low = dut.g_half[0].words[{dut.stream_reg, dut.pointer[5:2] + 4'(dut.pointer[1])}];
+  wire [15:0] fifo_high = dut.g_half[1].words[{dut.stream_reg, dut.pointer[5:2]}];
 
   always_ff @(posedge clk) begin
     started_reg <= 1'b1;
@@ -280,8 +298,8 @@ module stream_engine_proof
         : writes_watched && ram_word == FRAMES_HI ? 1'b0 : carries_reg);
 
     assume (rst == (!started_reg && ANY_START == 0));
-    // RAM and registers of an FPGA start as 0, and a row of zeros writes nothing.
-    if (!started_reg && ANY_START == 0) assume (!ram_write && {stored_zero, stored_fields, stored_left, stored_lo, stored_hi, stored_address, stored_end} == 224'd0);
+    // RAM and registers of an FPGA start as 0, and a row of zeros adds 0 to 0.
+    if (!started_reg && ANY_START == 0) assume ((!ram_write || ram_data == 32'd0) && {stored_zero, stored_fields, stored_left, stored_lo, stored_hi, stored_address, stored_end} == 224'd0);
     // Software revokes one range, once it has set REMOVED in it; no other descriptor reaches the word.
     assume (last - first < 16'h8000);
     if (asks_revocation) assume (bus_wdata == {last, first} && !revoke_pending);
@@ -362,6 +380,13 @@ module stream_engine_proof
         if (dut.taps.fill_visit && ((dut.taps.fetched && dut.word_reg == 6'd7) || (dut.taps.fetches && dut.word_reg == 6'd6))) `CLAIM({14'd0, stored_address[17:0]} != stored_end)
         if (dut.taps.prepares_a && !dut.taken_reg) `CLAIM(dut.context_rdata == stored_address)
         if (dut.taps.prepares_b) `CLAIM(dut.address_reg == stored_address[17:0] && (dut.taken_reg || dut.context_rdata == stored_end))
+        if (dut.taps.prepares_c) begin
+          `CLAIM(dut.address_reg == stored_address[17:0] && (!dut.no_rest_reg || nothing_left || apart))
+          if (!apart) `CLAIM({14'd0, dut.address_reg} + 32'(dut.rest_reg) == stored_end
+              || ({14'd0, dut.address_reg} + 32'(dut.rest_reg) < stored_end && dut.rest_reg == 6'd63))
+        end
+        if (dut.taps.length_c) `CLAIM(dut.fetched_reg != 32'd0 && {!dut.less_reg, stored_end} == {1'b0, stored_address} + {1'b0, dut.fetched_reg})
+        if (dut.taps.length_d) `CLAIM(dut.fetched_reg != 32'd0 && {1'b0, stored_end} == {1'b0, stored_address} + {1'b0, dut.fetched_reg})
         if (dut.taps.sums_end) `CLAIM(dut.fetched_reg != 32'd0 && (dut.taken_reg || dut.context_rdata == stored_address))
       end
       // SAVE adds to a word that must be 0: ZERO, or INTERVAL_LEFT while there is no interval.
@@ -379,11 +404,11 @@ module stream_engine_proof
       if (visited && (dut.taps.saves || dut.taps.changes)) `CLAIM(dut.run_reg != 2'(STREAM_STATE_RUN) || dut.fault_reg || dut.started_reg)
       if (visited && dut.taps.asks_control) `CLAIM(dut.started_reg == stored_fields[10])
       if (visited && dut.taps.starts) `CLAIM(!dut.started_reg && !stored_fields[10])
-      if (dut.taps.start_m) `CLAIM(dut.last_read_reg == ZERO)
-      if (visited && dut.taps.start_m && !dut.taken_reg) `CLAIM(dut.context_rdata == 32'd0)
-      if (visited && dut.taps.start_n) `CLAIM(stored_left == 32'd0)
-      if (dut.taps.start_o) `CLAIM(dut.interval_on_reg)
-      if (visited && dut.taps.start_p) `CLAIM(dut.interval_on_reg || stored_left == 32'd0)
+      if (dut.taps.start_n) `CLAIM(dut.last_read_reg == ZERO)
+      if (visited && dut.taps.start_n && !dut.taken_reg) `CLAIM(dut.context_rdata == 32'd0)
+      if (visited && dut.taps.start_o) `CLAIM(stored_left == 32'd0)
+      if (dut.taps.start_p) `CLAIM(dut.interval_on_reg)
+      if (visited && dut.taps.start_q) `CLAIM(dut.interval_on_reg || stored_left == 32'd0)
       if (visited && (dut.taps.tick_visit || dut.taps.fill_visit) && !dut.taps.between) `CLAIM(dut.started_reg && (!dut.interval_on_reg || stored_fields[17]))
       // Revocation.
       if (visited && !dut.taps.between && !dut.taps.saves) `CLAIM(!dut.fault_reg || stored_fields[4])
@@ -431,7 +456,12 @@ module stream_engine_proof
       if (visited && dut.taps.revoke_dropped && !apart) `CLAIM(nothing_left)
       if (visited && dut.taps.revoke_f) `CLAIM(dut.address_reg[15:0] == stored_ordinal)
       if (visited && dut.taps.revoke_i) `CLAIM(dut.address_reg == stored_address[17:0])
-      if (visited && dut.taps.carries) `CLAIM(carries_reg && stored_lo == 32'd0)
+      if (dut.taps.carries) `CLAIM(dut.taps.tick_visit && dut.carry_reg)
+      if (visited && dut.taps.tick_visit && !dut.taps.between && dut.carry_reg) `CLAIM(carries_reg && stored_lo == 32'd0)
+      if (dut.taps.ask_visit && !dut.taps.between) `CLAIM(!dut.carry_reg)
+      if (visited && dut.taps.revoke_g && asked_reg) `CLAIM(dut.behind_reg == before_first[15] && dut.equal_reg == (before_first == 16'd0))
+      if (visited && dut.taps.revoke_h && asked_reg) `CLAIM(dut.negative_reg == before_last[15])
+      if (visited && dut.taps.revoke_j && !apart) `CLAIM(dut.no_rest_reg == nothing_left)
       if (dut.taps.moves && dut.capture_reg) `CLAIM(dut.fifo_rdata == {fifo_high, fifo_low})
     end
 

@@ -362,7 +362,7 @@ class EngineModel:
             return False
         stream.address, stream.remaining, stream.tag = address, length, tag
         if stream.capture:
-            stream.packet_ticks = time_ticks
+            stream.packet_ticks = self.frame_time(0)
         elif stream.mark is None:
             stream.mark = stream.converted_bytes + len(stream.fifo)
         return True
@@ -464,16 +464,15 @@ class EngineModel:
         return len(stream.fifo) + stream.block_bytes <= FIFO_BYTES
 
     def _count_frame(self, stream: StreamModel, tick: int) -> None:
-        time = tick + _frame_offset(stream.number)
         stream.frames = (stream.frames + 1) & _MASK64
         if stream.fresh:
             stream.fresh = False
-            stream.start_ticks = time
+            stream.start_ticks = tick
         if not stream.capture:
             stream.converted_bytes += stream.block_bytes
             if stream.mark is not None and stream.converted_bytes > stream.mark:
                 stream.mark = None
-                stream.packet_ticks = time
+                stream.packet_ticks = tick
 
     def _hear(self, frames: int, rendered: Frames) -> Frames:
         """The converter was given `rendered`: what capture streams hear meanwhile."""

@@ -26,6 +26,8 @@ from harness import (
     RING_PRODUCER,
     RING_SIZE,
     RUN,
+    START_TIME_HI,
+    START_TIME_LO,
     STATUS,
     STOP,
     TOO_MUCH,
@@ -131,6 +133,37 @@ async def all_sixteen_at_once(dut: Any) -> None:
         check_no_gap_after_start(bench, trace)
         assert min(outcome.frames for outcome in outcomes) >= 60
         assert max(outcome.service_clocks for outcome in outcomes) < FRAME_CLOCKS
+
+
+@cocotb.test()
+async def first_frames_on_one_tick(dut: Any) -> None:
+    """Sixteen 16-bit stereo streams start before the converter: none misses a frame, all begin at the first tick."""
+    bench = LoadBench(dut, random.Random(cocotb.RANDOM_SEED))
+    for number in range(8):
+        await bench.start(latency=1, spread=number % 2, busy_host=True)
+        parts = []
+        for stream in range(16):
+            capture = (False, True, bench.source.random() < 0.5)[number % 3]
+            ring = make_ring(bench.source, stream, [192] * 5, 0, aligned=True)
+            parts.append(Part(StreamSetup(stream, capture, 2, 2, ring_base(stream), ring), "16 bit"))
+        for part in parts:
+            await bench.prepare(part)
+        for part in parts:
+            assert not await bench.run(part) & FAULTED, f"{part} was refused"
+        await bench.frames(10)
+        await bench.clocks(bench.source.randrange(256))
+        dut.tick_enable.value = 1
+        await bench.frames(30)
+        starts = [
+            await bench.read(part.stream, START_TIME_LO) | await bench.read(part.stream, START_TIME_HI) << 32
+            for part in parts
+        ]
+        dut.busy_host.value = 0
+        trace, outcomes = await bench.finish(misses=False)
+        assert min(outcome.frames for outcome in outcomes) >= 29
+        assert set(starts) == {int(trace.tick_times[0])}
+        service = max(outcome.service_clocks for outcome in outcomes)
+        dut._log.info("first frames of 16 streams, case %d: service %d clocks", number, service)
 
 
 @cocotb.test()

@@ -446,7 +446,7 @@ async def every_address_and_length_bit(dut: Any) -> None:
     for bad in beyond:
         await bench.load([StreamSetup(0, False, 2, 2, 0x1_0000, (bad,))])
         await bench.write(0, CONTROL, RUN)
-        await bench.clocks(150)
+        await bench.clocks(90)
         assert await bench.read(0, STATUS) == FAULTED | RUN, f"{bad} was accepted"
         await bench.set_state(0, STOP)
     events = [(event.cause, event.data) for event in (await bench.log()).events]
