@@ -4,7 +4,19 @@ import pytest
 
 from codecrig.contract import all_checks, all_rules, all_saboteurs
 
-JUDGED_GROUPS = ("GEN", "SVC", "DMA", "WRT", "WRP", "WRN", "WRI", "WRO", "MID")
+JUDGED_GROUPS = (
+    "GEN",
+    "SVC",
+    "DMA",
+    "WP",
+    "WRT",
+    "WRP",
+    "WRN",
+    "WRI",
+    "WRO",
+    "MID",
+    "DRM",
+)
 """Groups that are judged in full."""
 
 

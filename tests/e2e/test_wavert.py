@@ -446,3 +446,14 @@ def test_events_stop_with_the_registration(board: Board, port: PortWaveRT) -> No
     board.sleep(0.03)
     assert pin.event.set_count == before and len(seen) >= boundaries + 5
     unsubscribe()
+
+
+def test_a_snapshot_has_frames_and_ticks_of_one_tick(board: Board) -> None:
+    """However it falls between a tick and its service: the stream in RUN takes a frame with each tick."""
+    with PortWaveRT(MiniportWaveRT(board), BoardSystem(board)) as port:
+        pin = port.open_pin(CAPTURE_PIN, True, Format(48000, 2, 16), packet_bytes=4 * 960)
+        board.write_register(regs.FPGA_CONVERTER_CONTROL, 1 << regs.FPGA_CONVERTER_CONTROL_ENABLE_LSB)
+        pin.set_state(KSSTATE.RUN)
+        board.sleep(0.001)
+        snapshots = [board.snapshot(CAPTURE_PIN) for _ in range(40)]
+    assert len({snapshot.frame_ticks - snapshot.frames for snapshot in snapshots}) == 1

@@ -14,9 +14,16 @@ from codecrig.contract.rules import Rule, all_rules
 CheckFunction = Callable[[Rig], None]
 
 CHECK_MODULES = (
-    *("generic", "service", "dma", "wavecyclic", "wavepci"),
-    *("wavert", "wavert_notification", "wavert_packets"),
+    "generic",
+    "service",
+    "dma",
+    "wavecyclic",
+    "wavepci",
+    "wavert",
+    "wavert_notification",
+    "wavert_packets",
     "midi",
+    "drm",
 )
 """Modules of checks in this package, and of saboteurs in `saboteurs/`, by group of rules."""
 

@@ -1,7 +1,7 @@
 """What the miniports of a codecrig board have in common: pins, formats, the sample clock, and a stream of the engine.
 
-Pin 0 renders on stream 0, pin 1 captures on stream 1. All streams share the converter's frame clock, so streams that
-are open at the same time have one sample rate.
+Pin n is stream n of the engine: even ones render, odd ones capture. Render streams are mixed. All streams share the
+converter's frame clock, so streams that are open at the same time have one sample rate.
 """
 
 import struct
@@ -14,11 +14,15 @@ from codecrig.board.profile import BoardProfile
 from codecrig.link import Request
 from codecrig.link import registers as regs
 from codecrig.link.registers import Cause, ConverterRate, InputSelect, StreamState
-from codecrig.portcls import NTSTATUS, PAGE_BYTES, Format, NtStatusError, System
+from codecrig.portcls import NTSTATUS, PAGE_BYTES, Format, IPort, NtStatusError, System
+from codecrig.portcls.drm import IDrmPort2
+
+from .rights import ContentRights
 
 RENDER_PIN = 0
 CAPTURE_PIN = 1
 DESCRIPTORS_PER_STREAM = 64
+MOST_PINS = 4
 """Four streams share the last page of audio memory: 256 descriptors."""
 FIFO_BYTES = 64
 """What the engine's FIFO can hold at most, whatever the format."""
@@ -63,6 +67,27 @@ class EngineMiniport:
         self._board = board
         self._system: System | None = None
         self._engine_streams: dict[int, EngineStream] = {}
+        self._rights: ContentRights | None = None
+
+    def take_port(self, port: IPort) -> None:
+        """Init: the machine and the content ids are the port's."""
+        self._system = port.system
+        try:
+            drm: IDrmPort2 | None = port.query_interface(IDrmPort2)  # type: ignore[type-abstract]
+        except NtStatusError:
+            drm = None
+        self._rights = ContentRights(self._board, drm)
+
+    def destroy(self) -> None:
+        """Let go of the port's content ids."""
+        if self._rights is not None:
+            self._rights.close()
+
+    @property
+    def rights(self) -> ContentRights:
+        """The contents that the streams carry. For the streams."""
+        assert self._rights is not None, "no stream without init"
+        return self._rights
 
     @property
     def board(self) -> Board:
@@ -102,10 +127,11 @@ class EngineMiniport:
 
         Raises INVALID_PARAMETER (pin, direction, format), INVALID_DEVICE_REQUEST (the pin's stream is taken).
         """
-        if pin not in (RENDER_PIN, CAPTURE_PIN):
-            raise NtStatusError(NTSTATUS.INVALID_PARAMETER, f"pin {pin}: pins are 0 (render) and 1 (capture)")
-        if capture != (pin == CAPTURE_PIN):
-            direction = "capture" if pin == CAPTURE_PIN else "render"
+        pins = min(self._board.identity().streams, MOST_PINS)
+        if not 0 <= pin < pins:
+            raise NtStatusError(NTSTATUS.INVALID_PARAMETER, f"pin {pin}: pins are 0 to {pins - 1}, even ones render")
+        if capture != (pin % 2 == CAPTURE_PIN):
+            direction = "capture" if pin % 2 == CAPTURE_PIN else "render"
             raise NtStatusError(NTSTATUS.INVALID_PARAMETER, f"pin {pin} is for {direction}")
         self.check_format(pin, data_format)
         if pin in self._engine_streams:
@@ -116,6 +142,8 @@ class EngineMiniport:
 
     def _forget(self, pin: int) -> None:
         del self._engine_streams[pin]
+        if self._rights is not None:
+            self._rights.drop(pin)
 
 
 class EngineStream:

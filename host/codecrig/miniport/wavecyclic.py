@@ -26,6 +26,7 @@ from codecrig.portcls import (
 )
 
 from .engine import Descriptor, EngineMiniport, EngineStream
+from .rights import ProtectedStream
 
 BUFFER_BYTES = 14 * 4096
 """Of the buffer of each stream: two fit in audio memory, and hold 75 ms of the fastest format."""
@@ -54,10 +55,11 @@ class MiniportWaveCyclic(EngineMiniport, IMiniportWaveCyclic):
     ) -> NTSTATUS:
         port.add_ref()
         self._port = port
-        self._system = port.system
+        self.take_port(port)
         return NTSTATUS.SUCCESS
 
     def destroy(self) -> None:
+        super().destroy()
         if self._port is not None:
             self._port.release()
 
@@ -79,7 +81,7 @@ class MiniportWaveCyclic(EngineMiniport, IMiniportWaveCyclic):
         return NewWaveCyclicStream(stream, channel, group)
 
 
-class WaveCyclicStream(IMiniportWaveCyclicStream):
+class WaveCyclicStream(ProtectedStream, IMiniportWaveCyclicStream):
     """One stream, render or capture."""
 
     def __init__(

@@ -39,6 +39,7 @@ from codecrig.portcls import (
 )
 
 from .engine import DESCRIPTORS_PER_STREAM, STATE_TRIES, Descriptor, EngineMiniport, EngineStream
+from .rights import ProtectedStream
 
 INTERVAL_MS = 10
 """An interrupt at least so often while bytes move, besides those at the ends of packets."""
@@ -85,10 +86,11 @@ class MiniportWavePci(EngineMiniport, IMiniportWavePci):
         self._dma_channel = port.new_master_dma_channel(None, memory_bytes, True, False)
         port.add_ref()
         self._port = port
-        self._system = port.system
+        self.take_port(port)
         return None  # each stream has a group of its own
 
     def destroy(self) -> None:
+        super().destroy()
         for held in (self._dma_channel, self._port):
             if held is not None:
                 held.release()
@@ -126,7 +128,7 @@ class _Mapping:
     """Its descriptors in the ring, counted since STOP: first, and the one behind the last."""
 
 
-class MiniportWavePciStream(IMiniportWavePciStream):
+class MiniportWavePciStream(ProtectedStream, IMiniportWavePciStream):
     """One stream."""
 
     def __init__(

@@ -44,6 +44,7 @@ from codecrig.portcls import (
 )
 
 from .engine import DESCRIPTORS_PER_STREAM, FIFO_BYTES, Descriptor, EngineMiniport, EngineStream
+from .rights import ProtectedStream
 from .times import FrameTimes, HostClock
 
 KEPT_BOUNDARIES = 8
@@ -99,8 +100,8 @@ class MiniportWaveRT(EngineMiniport, IMiniportWaveRT):
     """The WaveRT miniport of one board."""
 
     def init(self, unknown_adapter: IUnknown | None, resource_list: object | None, port: IPortWaveRT) -> NTSTATUS:
-        # WaveRT has no notification through the port, so the pointer is not kept and needs no reference.
-        self._system = port.system
+        # WaveRT has no notification through the port, so that pointer itself is not kept.
+        self.take_port(port)
         return NTSTATUS.SUCCESS
 
     def new_stream(
@@ -379,7 +380,7 @@ class MiniportWaveRTStream(IMiniportWaveRTStreamNotification):
             event.set()
 
 
-class WaveRTRenderStream(MiniportWaveRTStream, IMiniportWaveRTOutputStream):
+class WaveRTRenderStream(ProtectedStream, MiniportWaveRTStream, IMiniportWaveRTOutputStream):
     """A render stream."""
 
     def __init__(self, miniport: MiniportWaveRT, port_stream: IPortWaveRTStream, engine: EngineStream) -> None:

@@ -222,7 +222,7 @@ class EngineModel:
             descriptors=stream.descriptors,
             fifo_bytes=len(stream.fifo),
             index=stream.index,
-            frame_ticks=self.frame_ticks(now_ticks),
+            frame_ticks=self._frames_served,  # as the engine, which takes no snapshot while a tick waits to be served
         )
 
     def restart_pattern(self, kind: PatternKind, seed: int) -> None:

@@ -49,6 +49,7 @@ class PortMidi(IPortMidi):
         """Take `miniport` into use (Init)."""
         self._system = system
         self._miniport = miniport
+        self._closed = False
         self._pins: list[MidiPin] = []
         self._registered: IServiceGroup | None = None
         self._group: IServiceGroup | None = None
@@ -94,8 +95,9 @@ class PortMidi(IPortMidi):
 
     def close(self) -> None:
         """Close all pins, last opened first, and release the miniport. Closing twice is harmless."""
-        if self.reference_count == 0:
+        if self._closed:
             return
+        self._closed = True
         problem: Exception | None = None
         for pin in reversed(self._pins.copy()):
             try:

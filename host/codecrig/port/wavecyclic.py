@@ -30,6 +30,7 @@ from codecrig.portcls import (
 )
 
 from .dma import DmaChannel, DmaChannelSlave
+from .drm import DrmPort
 from .pages import PageAllocator
 from .service import ServiceGroup
 
@@ -48,7 +49,7 @@ _ADDRESSES_BELOW_4_GIB = (1 << 32) - 1
 _ALL_ADDRESSES = (1 << 64) - 1
 
 
-class PortWaveCyclic(IPortWaveCyclic):
+class PortWaveCyclic(DrmPort, IPortWaveCyclic):
     """The port of one WaveCyclic miniport. Use it in a `with` block: leaving it closes all pins."""
 
     def __init__(

@@ -43,6 +43,7 @@ from codecrig.portcls import (
 )
 
 from .dma import DmaChannel
+from .drm import DrmPort
 from .pages import PageAllocator
 from .service import ServiceGroup
 
@@ -308,7 +309,7 @@ class _Sink(IServiceSink):
         self._call()
 
 
-class PortWavePci(IPortWavePci):
+class PortWavePci(DrmPort, IPortWavePci):
     """The port of one WavePci miniport. Use it in a `with` block: leaving it closes all pins."""
 
     def __init__(self, miniport: IMiniportWavePci, system: System) -> None:

@@ -42,6 +42,7 @@ from codecrig.portcls import (
     System,
 )
 
+from .drm import DrmPort
 from .pages import PageAllocator
 from .service import ServiceGroup
 
@@ -139,7 +140,7 @@ class PortWaveRTStream(IPortWaveRTStream):
             raise NtStatusError(NTSTATUS.INVALID_PARAMETER, "the page list is not one of this port stream")
 
 
-class PortWaveRT(IPortWaveRT):
+class PortWaveRT(DrmPort, IPortWaveRT):
     """The port of one WaveRT miniport. Use it in a `with` block: leaving it closes all pins."""
 
     def __init__(self, miniport: IMiniportWaveRT, system: System) -> None:
@@ -147,6 +148,7 @@ class PortWaveRT(IPortWaveRT):
         self._system = system
         self.pages = PageAllocator(system.memory)
         self._miniport = miniport
+        self._closed = False
         self._pins: list[WaveRTPin] = []
         miniport.add_ref()
         try:
@@ -196,8 +198,9 @@ class PortWaveRT(IPortWaveRT):
 
     def close(self) -> None:
         """Close all pins, last opened first, and release the miniport. Closing twice is harmless."""
-        if self.reference_count == 0:
+        if self._closed:
             return
+        self._closed = True
         problem: BaseException | None = None
         for pin in reversed(self._pins.copy()):
             try:

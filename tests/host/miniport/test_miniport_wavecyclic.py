@@ -87,7 +87,7 @@ def test_references_come_back(streams: Streams) -> None:
 
 def test_new_streams_that_are_refused_leave_nothing(streams: Streams) -> None:
     new = streams.miniport.new_stream
-    assert status_of(new, 2, False, FORMAT) is NTSTATUS.INVALID_PARAMETER
+    assert status_of(new, 9, False, FORMAT) is NTSTATUS.INVALID_PARAMETER
     assert status_of(new, 0, True, FORMAT) is NTSTATUS.INVALID_PARAMETER
     assert status_of(new, 0, False, Format(44100, 2, 16)) is NTSTATUS.INVALID_PARAMETER
     taken = streams.port.pages.take(1 << 17, 20)
