@@ -8,6 +8,7 @@ JUDGED_GROUPS = (
     "GEN",
     "SVC",
     "DMA",
+    "WC",
     "WP",
     "WRT",
     "WRP",

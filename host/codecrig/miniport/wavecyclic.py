@@ -72,13 +72,17 @@ class MiniportWaveCyclic(EngineMiniport, IMiniportWaveCyclic):
             channel.allocate_buffer(BUFFER_BYTES)
             group = self.port.new_service_group()
             made.append(group)
-            stream = WaveCyclicStream(self, engine, channel, group)
+            stream = self.make_stream(engine, channel, group)
         except BaseException:
             for each in made:
                 each.release()
             engine.close()
             raise
         return NewWaveCyclicStream(stream, channel, group)
+
+    def make_stream(self, engine: EngineStream, channel: IDmaChannel, group: IServiceGroup) -> "WaveCyclicStream":
+        """The stream object over a stream of the engine. For variants."""
+        return WaveCyclicStream(self, engine, channel, group)
 
 
 class WaveCyclicStream(ProtectedStream, IMiniportWaveCyclicStream):
