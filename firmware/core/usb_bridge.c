@@ -31,17 +31,21 @@ static struct {
 
 /* ---------------------------------------------------------------- data */
 
-static void out_task(void) {
+static bool out_task(void) {
+  bool worked = false;
   uint32_t length = 0;
   for (const uint8_t *packet = port_bulk_out(&length); packet != NULL; packet = port_bulk_out(&length)) {
     const size_t taken = bridge_receive(packet + usb.out_taken, length - usb.out_taken);
+    worked = worked || taken > 0;
     usb.out_taken += (uint32_t)taken;
     if (usb.out_taken < length) {
       break; /* the bridge has no room */
     }
     usb.out_taken = 0;
     port_bulk_out_release();
+    worked = true;
   }
+  return worked;
 }
 
 static void in_send(size_t length) {
@@ -82,13 +86,14 @@ bool usb_bridge_task(void) {
   if (!usb.open) {
     return false;
   }
-  out_task();
-  return in_task();
+  const bool received = out_task();
+  const bool sent = in_task();
+  return received || sent;
 }
 
 uint64_t usb_bridge_deadline_us(void) { return usb.boot_loader_asked ? usb.boot_loader_us : UINT64_MAX; }
 
-bool usb_bridge_busy(void) { return usb.open && port_bulk_in_busy(); }
+bool usb_bridge_busy(void) { return usb.open && port_bulk_in_bytes() > 0; }
 
 static void drop_received(void) {
   uint32_t length = 0;
@@ -149,12 +154,13 @@ static void driver_halt_cleared(void) {
 }
 
 static bool driver_control(uint8_t rhport, uint8_t stage, tusb_control_request_t const *request) {
+  (void)rhport;
   if (stage == CONTROL_STAGE_SETUP && request->bmRequestType_bit.type == TUSB_REQ_TYPE_STANDARD &&
       request->bmRequestType_bit.recipient == TUSB_REQ_RCPT_ENDPOINT && request->bRequest == TUSB_REQ_CLEAR_FEATURE &&
       request->wValue == TUSB_REQ_FEATURE_EDPT_HALT) {
     driver_halt_cleared();
   }
-  return usb_interface_status(rhport, stage, request); /* the stack answers standard requests itself */
+  return false; /* the stack answers standard requests itself */
 }
 
 static bool driver_transfer_done(uint8_t rhport, uint8_t endpoint, xfer_result_t result, uint32_t bytes) {

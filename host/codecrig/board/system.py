@@ -58,6 +58,10 @@ class BoardSystem(System):
         rate = self._board.clock.rate
         return self._board.events.time_ticks * REFERENCE_TIME_PER_SECOND * rate.denominator // rate.numerator
 
+    def precise_time(self) -> int:
+        self._board.clock.now()
+        return self.system_time()
+
     def set_timer(self, due_time: int, call: Callable[[], None]) -> Callable[[], bool]:
         rate = self._board.clock.rate
         ticks = -(-abs(due_time) * rate.numerator // (REFERENCE_TIME_PER_SECOND * rate.denominator))

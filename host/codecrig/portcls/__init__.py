@@ -4,6 +4,24 @@ Names are Microsoft's; methods are the same words in snake_case.
 """
 
 from .dma import DmaController, IDmaChannel, IDmaChannelSlave, ResourceList
+from .dmus import (
+    DMUS_KEF_EVENT_COMPLETE,
+    DMUS_KEF_EVENT_INCOMPLETE,
+    DMUS_KEF_PACKAGE_EVENT,
+    DMUS_KERNEL_EVENT,
+    DMUS_KERNEL_EVENT_BYTES,
+    DMUS_STREAM_TYPE,
+    IMXF,
+    NO_BYTE_POSITION,
+    POINTER_BYTES,
+    EventBuffer,
+    IAllocatorMXF,
+    IMasterClock,
+    IMiniportDMus,
+    IPortDMus,
+    ISynthSinkDMus,
+    NewDMusStream,
+)
 from .event import KEvent
 from .formats import WAVEFORMATEX, WAVEFORMATEXTENSIBLE, Format, FormatError
 from .irql import IRQL, IrqlError, SpinLock, context, highest_irql
@@ -61,6 +79,22 @@ from .wavert import (
 )
 
 __all__ = [
+    "DMUS_KEF_EVENT_COMPLETE",
+    "DMUS_KEF_EVENT_INCOMPLETE",
+    "DMUS_KEF_PACKAGE_EVENT",
+    "DMUS_KERNEL_EVENT",
+    "DMUS_KERNEL_EVENT_BYTES",
+    "DMUS_STREAM_TYPE",
+    "IMXF",
+    "NO_BYTE_POSITION",
+    "POINTER_BYTES",
+    "EventBuffer",
+    "IAllocatorMXF",
+    "IMasterClock",
+    "IMiniportDMus",
+    "IPortDMus",
+    "ISynthSinkDMus",
+    "NewDMusStream",
     "FILE_LONG_ALIGNMENT",
     "KSALLOCATOR_FRAMING",
     "KSALLOCATOR_REQUIREMENTF_FRAME_INTEGRITY",

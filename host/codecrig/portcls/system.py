@@ -100,6 +100,13 @@ class System(ABC):
     def system_time(self) -> int:
         """Board time in 100 ns since the board started, as last seen (KeQuerySystemTime). Any level."""
 
+    def precise_time(self) -> int:
+        """`system_time`, but of this instant (KeQuerySystemTimePrecise). Any level; may cost an exchange.
+
+        A machine that knows it no better gives what `system_time` gives.
+        """
+        return self.system_time()
+
     @abstractmethod
     def set_timer(self, due_time: int, call: Callable[[], None]) -> Callable[[], bool]:
         """Run `call` at IRQL.DISPATCH once at `due_time` (KeSetTimer); returns the function that cancels it.
