@@ -154,13 +154,12 @@ static void driver_halt_cleared(void) {
 }
 
 static bool driver_control(uint8_t rhport, uint8_t stage, tusb_control_request_t const *request) {
-  (void)rhport;
   if (stage == CONTROL_STAGE_SETUP && request->bmRequestType_bit.type == TUSB_REQ_TYPE_STANDARD &&
       request->bmRequestType_bit.recipient == TUSB_REQ_RCPT_ENDPOINT && request->bRequest == TUSB_REQ_CLEAR_FEATURE &&
       request->wValue == TUSB_REQ_FEATURE_EDPT_HALT) {
     driver_halt_cleared();
   }
-  return false; /* the stack answers standard requests itself */
+  return usb_interface_status(rhport, stage, request); /* the stack answers standard requests itself */
 }
 
 static bool driver_transfer_done(uint8_t rhport, uint8_t endpoint, xfer_result_t result, uint32_t bytes) {

@@ -13,6 +13,9 @@ static bool halt_is_cleared(uint8_t stage, tusb_control_request_t const *request
 }
 
 static bool control(uint8_t rhport, uint8_t stage, tusb_control_request_t const *request) {
+  if (usb_interface_status(rhport, stage, request)) {
+    return true;
+  }
   if (!halt_is_cleared(stage, request)) {
     return cdcd_control_xfer_cb(rhport, stage, request);
   }

@@ -133,6 +133,29 @@ const uint8_t usb_ms_os_set[MS_OS_SET_BYTES] = {
 
 #define UNKNOWN_REQUEST 0xFFu
 
+static bool endpoint_exists(uint8_t address) {
+  static const uint8_t addresses[] = {ENDPOINT_BRIDGE_OUT, ENDPOINT_BRIDGE_IN, ENDPOINT_CONSOLE_NOTIFY, ENDPOINT_CONSOLE_OUT,
+                                      ENDPOINT_CONSOLE_IN};
+  return memchr(addresses, address, sizeof addresses) != NULL && tud_mounted();
+}
+
+/* What chapter 9 of the standard wants answered with a stall and TinyUSB acknowledges, or leaves without an answer. */
+static bool refused(const uint8_t setup[8]) {
+  const uint16_t value = tu_u16(setup[3], setup[2]);
+  const bool control_endpoint = (setup[4] & 0x7Fu) == 0;
+  switch (setup[0] & 0x1Fu) {
+    case TUSB_REQ_RCPT_INTERFACE:
+      return setup[1] == TUSB_REQ_SET_INTERFACE && value != 0; /* no interface has alternates */
+    case TUSB_REQ_RCPT_ENDPOINT:
+      if (setup[1] == TUSB_REQ_CLEAR_FEATURE || setup[1] == TUSB_REQ_SET_FEATURE) {
+        return value != TUSB_REQ_FEATURE_EDPT_HALT || !endpoint_exists(setup[4]);
+      }
+      return setup[1] == TUSB_REQ_GET_STATUS && !control_endpoint && !endpoint_exists(setup[4]);
+    default:
+      return false;
+  }
+}
+
 void usb_check_setup(uint8_t to[8], const uint8_t from[8]) {
   memcpy(to, from, 8);
   static const uint32_t device_to_host = 1u << TUSB_REQ_GET_STATUS | 1u << TUSB_REQ_GET_DESCRIPTOR |
@@ -140,7 +163,15 @@ void usb_check_setup(uint8_t to[8], const uint8_t from[8]) {
                                          1u << TUSB_REQ_SYNCH_FRAME;
   const bool standard = (from[0] & 0x60u) == 0;
   const bool in = (from[0] & 0x80u) != 0;
-  if (standard && (from[1] >= 32u || in != ((device_to_host >> from[1] & 1u) != 0))) {
+  if (standard && (from[1] >= 32u || in != ((device_to_host >> from[1] & 1u) != 0) || refused(from))) {
     to[1] = UNKNOWN_REQUEST;
   }
+}
+
+bool usb_interface_status(uint8_t rhport, uint8_t stage, tusb_control_request_t const *request) {
+  static uint8_t zero[2]; /* TinyUSB's until the control transfer ends */
+  if (request->bmRequestType != 0x81 || request->bRequest != TUSB_REQ_GET_STATUS) {
+    return false;
+  }
+  return stage != CONTROL_STAGE_SETUP || tud_control_xfer(rhport, request, zero, sizeof zero);
 }

@@ -2,7 +2,10 @@
 #ifndef CODECRIG_USB_DESCRIPTORS_H
 #define CODECRIG_USB_DESCRIPTORS_H
 
+#include <stdbool.h>
 #include <stdint.h>
+
+#include "tusb.h"
 
 /* 1209:0001 is a pid.codes TEST id: it is not unique and must not be on a device that is sold or given away. A build for
  * others defines both. Clients match product string and interface class as well. */
@@ -34,9 +37,12 @@ enum { INTERFACE_BRIDGE, INTERFACE_CONSOLE, INTERFACE_CONSOLE_DATA, INTERFACE_CO
 #define MS_OS_DESCRIPTOR_INDEX 7
 
 /* Every port passes a SETUP packet through this before TinyUSB sees it. TinyUSB 0.18 does not look at the direction of standard requests: as an
- * OUT request with data, GET_DESCRIPTOR would let the host write over the descriptor, GET_STATUS over the stack. Such a packet
- * becomes one that stalls. */
+ * OUT request with data, GET_DESCRIPTOR would let the host write over the descriptor, GET_STATUS over the stack. It leaves halts of
+ * endpoint 0 and of endpoints that do not exist without an answer, and takes any alternate setting. Such a packet becomes one that stalls. */
 void usb_check_setup(uint8_t to[8], const uint8_t from[8]);
+
+/* For class drivers: GET_STATUS of an interface, which TinyUSB 0.18 leaves to them. true if the request was that. */
+bool usb_interface_status(uint8_t rhport, uint8_t stage, tusb_control_request_t const *request);
 
 /* The Microsoft OS 2.0 descriptor set that binds WinUSB to INTERFACE_BRIDGE. */
 #define MS_OS_SET_BYTES 178

@@ -217,6 +217,43 @@ TEST(usb_halt_and_clear_halt) {
   CHECK_EQUAL(host_control((control_t){0x82, GET_STATUS, 0, 0x0F, 2}, none), CONTROL_STALLED);
 }
 
+/* Requests that name what is not there, or a state in which they are not allowed: request error, which is a stall (9.2.7). */
+TEST(usb_request_errors) {
+  rig_power_up();
+  uint8_t bytes[64];
+  static const uint8_t halts[2] = {CLEAR_FEATURE, SET_FEATURE};
+  static const uint8_t missing[6] = {0x00, 0x80, 0x02, 0x04, 0x84, 0x0F};
+  for (int configured = 0; configured < 2; configured++) {
+    for (uint32_t i = 0; i < sizeof missing; i++) {
+      for (uint32_t j = 0; j < 2; j++) {
+        CHECK_EQUAL(host_control((control_t){0x02, halts[j], 0, missing[i], 0}, NULL), CONTROL_STALLED);
+      }
+      const int status = host_control((control_t){0x82, GET_STATUS, 0, missing[i], 2}, bytes);
+      CHECK_EQUAL(status, (missing[i] & 0x7F) == 0 ? 2 : CONTROL_STALLED);
+      CHECK(status < 0 || get_u16(bytes) == 0);
+    }
+    for (uint8_t interface = 0; interface < 5; interface++) {
+      const bool there = configured != 0 && interface < 3;
+      CHECK_EQUAL(host_control((control_t){0x81, GET_STATUS, 0, interface, 2}, bytes), there ? 2 : CONTROL_STALLED);
+      CHECK(!there || get_u16(bytes) == 0);
+      CHECK_EQUAL(host_control((control_t){0x81, GET_INTERFACE, 0, interface, 1}, bytes), there ? 1 : CONTROL_STALLED);
+      CHECK_EQUAL(host_control((control_t){0x01, SET_INTERFACE, 0, interface, 0}, NULL), there ? 0 : CONTROL_STALLED);
+      CHECK_EQUAL(host_control((control_t){0x01, SET_INTERFACE, 1, interface, 0}, NULL), CONTROL_STALLED);
+    }
+    CHECK_EQUAL(host_control((control_t){0x02, CLEAR_FEATURE, 7, 0x81, 0}, NULL), CONTROL_STALLED); /* no such feature */
+    CHECK_EQUAL(host_control((control_t){0x00, SET_FEATURE, 2, 0x0100, 0}, NULL), CONTROL_STALLED);  /* test mode: high speed only */
+    CHECK_EQUAL(host_control((control_t){0x80, GET_STATUS, 0, 0, 2}, bytes), 2);
+    CHECK_EQUAL(get_u16(bytes), 0); /* bus powered, no remote wake-up */
+    static const uint8_t endpoints[5] = {0x01, 0x81, 0x82, 0x03, 0x83};
+    for (uint32_t i = 0; i < sizeof endpoints; i++) {
+      CHECK_EQUAL(host_control((control_t){0x02, CLEAR_FEATURE, 0, endpoints[i], 0}, NULL), configured != 0 ? 0 : CONTROL_STALLED);
+    }
+    CHECK_EQUAL(host_control((control_t){0x00, SET_CONFIGURATION, 1, 0, 0}, NULL), 0);
+  }
+  rig_start();
+  wire_expect_alive();
+}
+
 /* A halted IN endpoint loses its packet, so the link starts afresh; no half reply comes afterwards. */
 TEST(usb_clear_halt_with_a_reply_queued) {
   rig_start();
