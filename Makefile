@@ -8,7 +8,7 @@ WORKERS ?= 2
 PYTEST_OPTIONS ?=
 FUZZ_SECONDS ?= 60
 
-.PHONY: demo test lint registers firmware kernel-usb fuzz synth prove mutate nightly clean
+.PHONY: demo test lint registers firmware firmware-figures kernel-usb fuzz synth prove mutate nightly clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/codecrig demo
@@ -49,9 +49,14 @@ prove: $(VENV)/test.stamp
 mutate: $(VENV)/test.stamp
 	$(BIN)/python hdl/mutate/mutate.py
 
-# All of the above, and the WaveRT tests inside a cocotb simulation.
+# All of the above, the WaveRT tests inside a cocotb simulation, and all end-to-end tests on the flashed firmware in the emulator.
 nightly: test synth prove mutate
 	$(BIN)/pytest --board cocotb tests/e2e/test_wavert.py
+	$(BIN)/pytest --board twin-rp2040 tests/e2e
+
+# The figures of docs/firmware.md, on the firmware that is flashed.
+firmware-figures: $(VENV)/test.stamp
+	$(BIN)/python firmware/measure.py
 
 $(VENV)/demo.stamp: pyproject.toml
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)

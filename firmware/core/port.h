@@ -70,8 +70,8 @@ void port_bulk_out_release(void);
 bool port_bulk_in_ready(void);
 void port_bulk_in(const uint8_t *bytes, uint32_t length);
 
-/* Bytes of packets that the host has not got yet. */
-uint32_t port_bulk_in_bytes(void);
+/* A packet with data waits to be fetched. An empty one does not count, nobody may ever fetch it; but it does while the host could not. */
+bool port_bulk_in_busy(void);
 
 /* Takes back what the host has not got; returns how many packets. The data toggle stays in step with the host. */
 uint32_t port_bulk_in_drop(void);

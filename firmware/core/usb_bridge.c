@@ -31,21 +31,17 @@ static struct {
 
 /* ---------------------------------------------------------------- data */
 
-static bool out_task(void) {
-  bool worked = false;
+static void out_task(void) {
   uint32_t length = 0;
   for (const uint8_t *packet = port_bulk_out(&length); packet != NULL; packet = port_bulk_out(&length)) {
     const size_t taken = bridge_receive(packet + usb.out_taken, length - usb.out_taken);
-    worked = worked || taken > 0;
     usb.out_taken += (uint32_t)taken;
     if (usb.out_taken < length) {
       break; /* the bridge has no room */
     }
     usb.out_taken = 0;
     port_bulk_out_release();
-    worked = true;
   }
-  return worked;
 }
 
 static void in_send(size_t length) {
@@ -86,14 +82,13 @@ bool usb_bridge_task(void) {
   if (!usb.open) {
     return false;
   }
-  const bool received = out_task();
-  const bool sent = in_task();
-  return received || sent;
+  out_task();
+  return in_task();
 }
 
 uint64_t usb_bridge_deadline_us(void) { return usb.boot_loader_asked ? usb.boot_loader_us : UINT64_MAX; }
 
-bool usb_bridge_busy(void) { return usb.open && port_bulk_in_bytes() > 0; }
+bool usb_bridge_busy(void) { return usb.open && port_bulk_in_busy(); }
 
 static void drop_received(void) {
   uint32_t length = 0;

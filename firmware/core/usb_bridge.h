@@ -10,7 +10,7 @@
 
 extern const usbd_class_driver_t usb_bridge_driver;
 
-/* Moves packets between the endpoints and the bridge. true if anything was done. */
+/* Moves packets between the endpoints and the bridge. true if it sent any: what was received is for bridge_task, which must come behind. */
 bool usb_bridge_task(void);
 
 /* Earliest time at which usb_bridge_task has something to do by time alone; UINT64_MAX if none. */

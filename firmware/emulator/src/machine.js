@@ -12,6 +12,7 @@ import { UsbDevice } from './usb_device.js';
 const STEP_NS = 400;
 const FLASH = 0x1000_0000;
 const SRAM = 0x2000_0000;
+const UNTOUCHED = 0xa5; // the stack is filled with it at start
 
 // As firmware/port/rp2040/boards/pico_ice.h
 const PIN = { attention: 0, spiSelect: 5, configData: 8, configSelect: 9, configClock: 10, done: 26, reset: 27 };
@@ -27,6 +28,8 @@ export class Machine {
     mcu.loadBootrom(bootRom());
     for (const { address, bytes } of segments(file)) mcu.flash.set(bytes, address - FLASH);
     this.busyAddress = symbol(file, 'port_firmware_is_busy') - SRAM;
+    this.stack = mcu.sram.subarray(symbol(file, '__StackBottom') - SRAM, symbol(file, '__StackTop') - SRAM);
+    this.stack.fill(UNTOUCHED);
     repairExceptionEntry(mcu.core);
     repairWakeUp(mcu.core);
     repairSpi(mcu, mcu.spi[0], (bytes) => fpga.exchange(bytes));
@@ -36,6 +39,7 @@ export class Machine {
     this.left = false; // for the boot loader
     this.pending = 0;
     this.instructions = 0;
+    this.awakeCycles = 0;
     mcu.onBreak = (code) => {
       if (code !== BOOT_LOADER_BREAKPOINT) throw new Error(`the firmware stopped at a breakpoint, PC 0x${mcu.core.PC.toString(16)}`);
       this.left = true;
@@ -73,6 +77,12 @@ export class Machine {
     return clock.nextAlarm ? clock.nanos + clock.nanosToNextAlarm : 2 ** 53;
   }
 
+  // Bytes of stack that the firmware has used so far, interrupts included.
+  get stackUsed() {
+    const touched = this.stack.findIndex((byte) => byte !== UNTOUCHED);
+    return touched < 0 ? 0 : this.stack.length - touched;
+  }
+
   setAttention(high) {
     this.mcu.gpio[PIN.attention].setInputValue(high);
   }
@@ -96,6 +106,7 @@ export class Machine {
       const before = core.cycles;
       core.executeInstruction();
       this.instructions++;
+      this.awakeCycles += core.cycles - before;
       this.pending += (core.cycles - before) * cycle;
       if (this.pending >= STEP_NS || (clock.nextAlarm && this.pending >= clock.nanosToNextAlarm)) {
         this.commit();

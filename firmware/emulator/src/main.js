@@ -14,7 +14,8 @@
 //   'S' 8 bytes setup; 'B' bus reset; 'U' suspend; 'F' u16 start of frame     'K'
 //   'O' u8 endpoint, u8 n, n bytes           'A' ack, 'N' nak, 'L' stall, 'G' no answer
 //   'I' u8 endpoint                          'A' u8 n, n bytes; or as for OUT
-//   'Q'                                      'Q' u32 sequence errors, u32 overflows, u64 instructions
+//   'Q'                                      'Q' u32 sequence errors, u32 overflows, u64 instructions, u64 cycles awake, u32 bytes of stack used,
+//                                              u32 bytes of stack
 //
 // An error ends the process with a line on standard error.
 
@@ -139,10 +140,13 @@ function main([elf, serial]) {
         break;
       }
       case 'Q': {
-        const body = Buffer.alloc(16);
+        const body = Buffer.alloc(32);
         body.writeUInt32LE(usb.sequenceErrors, 0);
         body.writeUInt32LE(usb.overflows, 4);
         body.writeBigUInt64LE(BigInt(machine.instructions), 8);
+        body.writeBigUInt64LE(BigInt(machine.awakeCycles), 16);
+        body.writeUInt32LE(machine.stackUsed, 24);
+        body.writeUInt32LE(machine.stack.length, 28);
         write('Q', body);
         break;
       }

@@ -176,12 +176,8 @@ bool port_bulk_in_ready(void) { return bulk_in.count < 2 && !endpoint_of(ENDPOIN
 
 void port_bulk_in(const uint8_t *bytes, uint32_t length) { bulk_put(&bulk_in, bytes, (uint16_t)length); }
 
-uint32_t port_bulk_in_bytes(void) {
-  uint32_t bytes = 0;
-  for (uint8_t i = 0; i < bulk_in.count; i++) {
-    bytes += bulk_in.lengths[(bulk_in.first + i) & 1u];
-  }
-  return bytes;
+bool port_bulk_in_busy(void) {
+  return bulk_in.count > 0 && (bulk_in.lengths[bulk_in.first] > 0 || (bulk_in.count > 1 && bulk_in.lengths[bulk_in.first ^ 1u] > 0));
 }
 
 uint32_t port_bulk_in_drop(void) {

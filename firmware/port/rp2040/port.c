@@ -105,7 +105,12 @@ void port_spi_start(const uint8_t *tx, uint32_t tx_bytes, uint8_t *rx, uint32_t 
 /* The last byte has arrived when the receiving channel has stored it. */
 bool port_spi_busy(void) { return dma_channel_is_busy(spi_rx_channel); }
 
-void port_spi_select(bool selected) { gpio_put(PIN_SPI_CS_N, !selected); }
+static bool fpga_selected;
+
+void port_spi_select(bool selected) {
+  fpga_selected = selected;
+  gpio_put(PIN_SPI_CS_N, !selected);
+}
 
 bool port_attention(void) { return gpio_get(PIN_ATTENTION); }
 
@@ -201,7 +206,7 @@ static void fpga_clock_begin(void) {
 
 /* ---------------------------------------------------------------- sleep */
 
-/* What may give the main loop something to do raises an interrupt: USB, the end of an SPI transfer, a rise of the attention line, the
+/* What may give the main loop something to do raises an interrupt: USB, the end of an SPI transfer, the attention line, the
  * next deadline. Their handlers do nothing but note it; the processor sleeps between. */
 #define LONGEST_SLEEP_US (WATCHDOG_MS * 1000u / 4u)
 
@@ -213,9 +218,11 @@ static void on_dma(void) {
   port_woken = true;
 }
 
-static void on_line(uint line, uint32_t events) {
-  (void)line;
-  (void)events;
+#define ATTENTION_INTERRUPT (&io_bank0_hw->proc0_irq_ctrl.inte[PIN_ATTENTION / 8u])
+#define ATTENTION_IS_HIGH (GPIO_IRQ_LEVEL_HIGH << (4u * (PIN_ATTENTION % 8u)))
+
+static void on_attention(void) {
+  hw_clear_bits(ATTENTION_INTERRUPT, ATTENTION_IS_HIGH);
   port_woken = true;
 }
 
@@ -231,7 +238,8 @@ static void sleep_begin(void) {
   dma_irqn_set_channel_enabled(0, config_channel, true);
   irq_set_exclusive_handler(DMA_IRQ_0, on_dma);
   irq_set_enabled(DMA_IRQ_0, true);
-  gpio_set_irq_enabled_with_callback(PIN_ATTENTION, GPIO_IRQ_EDGE_RISE, true, on_line);
+  irq_set_exclusive_handler(IO_IRQ_BANK0, on_attention);
+  irq_set_enabled(IO_IRQ_BANK0, true);
   alarm_number = (uint)hardware_alarm_claim_unused(true);
   hardware_alarm_set_callback(alarm_number, on_alarm);
 }
@@ -251,11 +259,15 @@ static void sleep_until_something_happens(void) {
       return; /* it has come already */
     }
   }
+  if (fpga_selected && !port_spi_busy()) {
+    hw_set_bits(ATTENTION_INTERRUPT, ATTENTION_IS_HIGH); /* during a transfer the line is of no interest, and moves a lot */
+  }
   const uint32_t state = save_and_disable_interrupts();
   if (!port_woken && !tud_task_event_ready()) {
     __wfi(); /* wakes on a pending interrupt, which is served below */
   }
   restore_interrupts(state);
+  hw_clear_bits(ATTENTION_INTERRUPT, ATTENTION_IS_HIGH);
 }
 
 /* For who looks on from outside (debugger, emulator). */

@@ -176,13 +176,14 @@ static void __not_in_flash_func(bulk_start_of_frame)(void) {
   }
 }
 
-uint32_t port_bulk_in_bytes(void) {
-  uint32_t bytes = 0;
+bool port_bulk_in_busy(void) {
   for (uint32_t i = 0; i < 2; i++) {
     const uint16_t control = in_half[i];
-    bytes += (control & USB_BUF_CTRL_FULL) != 0 ? control & USB_BUF_CTRL_LEN_MASK : 0;
+    if ((control & USB_BUF_CTRL_FULL) != 0 && ((control & USB_BUF_CTRL_LEN_MASK) != 0 || bulk.in_deferred[i] != 0)) {
+      return true;
+    }
   }
-  return bytes;
+  return false;
 }
 
 uint32_t port_bulk_in_drop(void) {

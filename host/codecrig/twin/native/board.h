@@ -37,6 +37,7 @@ class Board {
 
   // Counts everything that shows that the board gets on: packets with data, serial bytes.
   uint64_t progress() const;
+  std::string microcontroller_statistics() const { return microcontroller_->statistics(); }  // as in Microcontroller
   // The FPGA is selected, the serial clock stopped: the firmware waits for attention, which a WAIT may make long.
   bool waiting_for_attention() const { return hardware.spi_selected() && !hardware.spi_busy(); }
 

@@ -94,6 +94,7 @@ std::string ControlServer::status() const {
   const auto& usb = board_.bus.counters();
   const Units now = board_.hardware.now();
   const uint64_t frames = board_.host_clock.to_host(now) / HOST_UNITS_PER_FRAME;
+  const std::string microcontroller = board_.microcontroller_statistics();
   return field("ticks", board_.hardware.ticks()) + "," + field("units", now) + "," +
          field("host_ns", board_.host_clock.nanoseconds(now)) + "," + field("cycles", board_.hardware.ticks()) + "," +
          field("sck_edges", board_.hardware.sck_edges()) + "," + field("spi_bytes", board_.hardware.spi_bytes()) + "," +
@@ -101,8 +102,10 @@ std::string ControlServer::status() const {
          field("cpu_ns", process_ns()) + "," +
          field("plugged", usbip_.plugged()) + "," + field("imported", usbip_.imported()) + ",\"usb\":{" +
          field("out_bytes", usb.out_bytes) + "," + field("in_bytes", usb.in_bytes) + "," + field("naks", usb.naks) + "," +
+         field("out_packets", usb.out_packets) + "," + field("in_packets", usb.in_packets) + "," + field("out_naks", usb.out_naks) + "," +
+         field("in_naks", usb.in_naks) + "," +
          field("frames", frames) + "," + field("busy_units", usb.busy_units) + "," + field("total_units", now) + "," +
-         field("completions", usbip_.completions()) + "}";
+         field("completions", usbip_.completions()) + "}" + (microcontroller.empty() ? "" : ",\"microcontroller\":" + microcontroller);
 }
 
 std::string ControlServer::codec(const Json& request) {

@@ -128,6 +128,16 @@ native_handshake_t EmulatedFirmware::usb_in(uint8_t endpoint, uint8_t* data, uin
   return answer;
 }
 
+std::string EmulatedFirmware::statistics() {
+  write_all("Q", 1);
+  if (read_byte() != 'Q') throw std::runtime_error("the emulator did not tell its statistics");
+  const uint64_t errors = read_u64(), instructions = read_u64(), cycles = read_u64(), stack = read_u64();
+  const auto field = [](const char* name, uint64_t value) { return std::string("\"") + name + "\":" + std::to_string(value); };
+  return "{" + field("sequence_errors", errors & 0xFFFFFFFF) + "," + field("overflows", errors >> 32) + "," +
+         field("instructions", instructions) + "," + field("cycles_awake", cycles) + "," +
+         field("stack_used", stack & 0xFFFFFFFF) + "," + field("stack_bytes", stack >> 32) + "}";
+}
+
 // ---- lock-step
 
 void EmulatedFirmware::run_to(Units until) {

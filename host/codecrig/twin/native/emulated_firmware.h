@@ -29,6 +29,7 @@ class EmulatedFirmware final : public Microcontroller {
   bool act() override { return false; }  // it acts as time passes
   bool settle() override;
   bool busy() const override { return !asleep_ || answering_ || hardware_.spi_busy(); }
+  std::string statistics() override;
   void usb_reset() override { command("B", 1); }
   void usb_suspend() override { command("U", 1); }
   native_handshake_t usb_setup(const uint8_t setup[8]) override;

@@ -4,6 +4,7 @@
 #define CODECRIG_TWIN_MICROCONTROLLER_H
 
 #include <cstdint>
+#include <string>
 
 #include "native.h"
 #include "units.h"
@@ -25,6 +26,9 @@ class Microcontroller {
   virtual bool settle() = 0;
   // A wire request is unanswered, or replies wait to be fetched.
   virtual bool busy() const = 0;
+
+  // What an emulator knows of it: a JSON object, or nothing.
+  virtual std::string statistics() { return ""; }
 
   // As in native.h.
   virtual void usb_reset() = 0;

@@ -290,6 +290,11 @@ void UsbBus::answer() {
     had_data_ = false;
     ++counters_.naks;
   }
+  if (!control && handshake != NATIVE_STALL) {
+    uint64_t& count = handshake == NATIVE_ACK ? (in_token_ ? counters_.in_packets : counters_.out_packets)
+                                              : (in_token_ ? counters_.in_naks : counters_.out_naks);
+    ++count;
+  }
   if (slot_ == Slot::in) {
     in_nak_ = handshake == NATIVE_NAK;
     if (in_nak_) firmware_moved_ = false;

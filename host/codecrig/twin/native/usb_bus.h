@@ -51,7 +51,9 @@ struct Urb {
 struct UsbCounters {
   uint64_t out_bytes = 0;  // payload on the vendor bulk endpoints
   uint64_t in_bytes = 0;
-  uint64_t naks = 0;
+  uint64_t naks = 0;      // all endpoints
+  uint64_t out_packets = 0, in_packets = 0;  // vendor bulk endpoints
+  uint64_t out_naks = 0, in_naks = 0;
   uint64_t busy_units = 0;  // board units in which a packet other than start-of-frame or NAKed was on its way
 };
 
