@@ -475,6 +475,10 @@ class WavePciBench:
         self._sides.append(made)
         return made
 
+    def side_double(self) -> PortStreamDouble:
+        """A port stream for a NewStream that is to fail."""
+        return PortStreamDouble(self.rig)
+
     def forget(self, side: WavePciSide) -> None:
         """A side closes itself."""
         self._sides.remove(side)

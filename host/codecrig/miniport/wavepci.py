@@ -43,6 +43,8 @@ from .rights import ProtectedStream
 
 INTERVAL_MS = 10
 """An interrupt at least so often while bytes move, besides those at the ends of packets."""
+MERGED_US = 500
+"""Ends of packets that come so soon behind one another share one interrupt, the last one's."""
 WANTED_PACKETS = 8
 RING_DESCRIPTORS = DESCRIPTORS_PER_STREAM - 1
 """The place of the last one is for bytes that nobody wants."""
@@ -190,7 +192,7 @@ class MiniportWavePciStream(ProtectedStream, IMiniportWavePciStream):
             self._engine.command(StreamState.RUN)
             self._started = True
         elif self._state is KSSTATE.RUN:
-            self._engine.command(StreamState.PAUSE)
+            self._halt()
         if state is KSSTATE.STOP:
             self._release_finished()
             self._engine.command(StreamState.STOP)
@@ -200,6 +202,14 @@ class MiniportWavePciStream(ProtectedStream, IMiniportWavePciStream):
             self._forget_progress()
         self._state = state
         return NTSTATUS.SUCCESS
+
+    def _halt(self) -> None:
+        """PAUSE. An engine that a fault has halted stands already; RUN tells of it."""
+        try:
+            self._engine.command(StreamState.PAUSE)
+        except NtStatusError:
+            if not self._engine.snapshot().fault:
+                raise
 
     def _program(self) -> None:
         """Settings for the next RUN from STOP; the queue is empty."""
@@ -340,7 +350,8 @@ class MiniportWavePciStream(ProtectedStream, IMiniportWavePciStream):
         return pieces
 
     def _queue_waiting(self) -> None:
-        """Put what waits into the ring, in order, as far as there is room. The one that fills the ring interrupts."""
+        """Put what waits into the ring, in order, as far as there is room. Each quarter of the ring interrupts."""
+        quarter = max(1, len(self._ring) // 4)
         with self._lock:
             first = self._producer
             for mapping in self._mappings:
@@ -351,13 +362,27 @@ class MiniportWavePciStream(ProtectedStream, IMiniportWavePciStream):
                     slot = self._producer % len(self._ring)
                     self._producer += 1
                     mapping.end_ordinal = self._producer
-                    if self._producer - self._done == len(self._ring):
+                    if self._producer % quarter == 0:
                         descriptor = _with_flags(descriptor, _EVENT)
                     self._ring[slot] = descriptor
+            self._merge_events(first)
             written = self._ring_writes(first, self._producer)
             if written:
                 producer = self._engine.writes((regs.STREAM_RING_PRODUCER, self._producer & _MASK16))
                 self._engine.board.transact([*written, *producer])
+
+    def _merge_events(self, first: int) -> None:
+        """Of the descriptors from `first` on, let those not interrupt behind which another soon will."""
+        merged_bytes = self._engine.format.bytes_per_second * MERGED_US // 1_000_000
+        behind_bytes = merged_bytes
+        for ordinal in reversed(range(first, self._producer)):
+            descriptor = self._descriptor(ordinal)
+            if descriptor.flags & _EVENT:
+                if behind_bytes < merged_bytes:
+                    self._ring[ordinal % len(self._ring)] = _with_flags(descriptor, 0, without=_EVENT)
+                else:
+                    behind_bytes = 0
+            behind_bytes += descriptor.length
 
     def _ring_writes(self, first: int, end: int) -> list[Request]:
         """Requests that write the descriptors `first` to `end` - 1 into audio memory."""
@@ -478,5 +503,5 @@ class MiniportWavePciStream(ProtectedStream, IMiniportWavePciStream):
         return descriptor
 
 
-def _with_flags(descriptor: Descriptor, flags: int) -> Descriptor:
-    return Descriptor(descriptor.address, descriptor.length, descriptor.tag, descriptor.flags | flags)
+def _with_flags(descriptor: Descriptor, flags: int, *, without: int = 0) -> Descriptor:
+    return Descriptor(descriptor.address, descriptor.length, descriptor.tag, descriptor.flags & ~without | flags)
