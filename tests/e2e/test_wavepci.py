@@ -233,7 +233,7 @@ def test_cancelling_what_is_being_played(board: Board, port: PortWavePci) -> Non
     assert first[played - 6 :].startswith(cut)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_packets_come_and_are_cancelled_at_any_time(board: Board, port: PortWavePci, seed: int) -> None:
     """Of each packet all is heard, or if it was cancelled its beginning; every frame is in step."""
     chooser = random.Random(seed)
