@@ -186,7 +186,7 @@ def test_a_position_steps_over_no_frame_in_a_gap(board: Board) -> None:
 
 def test_refusals(board: Board) -> None:
     bench = narrow(board)
-    for pin, capture, form in ((2, False, bench.format), (0, True, bench.format), (0, False, Format(44100, 2, 16))):
+    for pin, capture, form in ((4, False, bench.format), (0, True, bench.format), (0, False, Format(44100, 2, 16))):
         with refused(NTSTATUS.INVALID_PARAMETER):
             bench.miniport.new_stream(bench.side_double(), pin, capture, form)
     side = bench.side()
