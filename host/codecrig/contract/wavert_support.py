@@ -36,6 +36,17 @@ def need(rig: Rig, feature: str) -> None:
     rig.skip_unless(feature in rig.board.profile.features, f"the profile does not promise {feature}")
 
 
+def block_formats(rig: Rig) -> list[Format]:
+    """One format for each size of a frame."""
+    return list({form.block_bytes: form for form in reversed(rig.formats)}.values())
+
+
+def rate_formats(rig: Rig) -> list[Format]:
+    """One format for each rate, beside one for each size of a frame."""
+    found = {form.sample_rate: form for form in reversed(rig.formats)}
+    return [*block_formats(rig), *(form for form in found.values() if form not in block_formats(rig))]
+
+
 def open_pin(rig: Rig, pin: int, form: Format, *, frames: int | None = None, packets: int = 2,
              buffer_frames: int | None = None) -> WaveRTPin:  # fmt: skip
     """A pin in STOP over a port of its own: with packets of `frames` frames, a plain buffer, or neither."""
