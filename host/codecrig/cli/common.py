@@ -31,6 +31,7 @@ from codecrig.board import (
     open_board,
 )
 from codecrig.link import LinkError
+from codecrig.song import SongError
 from codecrig.twin import BuildError, MissingTool, TwinControlError, TwinError
 from codecrig.wave import WaveError
 
@@ -55,13 +56,14 @@ class ExitStatus(IntEnum):
     @staticmethod
     def known(error: Exception) -> bool:
         """True for errors whose message is written for the user."""
-        known = (WaveError, EnvironmentProblem, BoardError, LinkError, OSError, BuildError, TwinError, TwinControlError)
+        of_files = (WaveError, SongError, OSError)
+        known = (*of_files, EnvironmentProblem, BoardError, LinkError, BuildError, TwinError, TwinControlError)
         return isinstance(error, known)
 
     @classmethod
     def of(cls, error: Exception) -> ExitStatus:
         """The status that an error ends with."""
-        if isinstance(error, WaveError):
+        if isinstance(error, WaveError | SongError):
             return cls.USAGE
         if isinstance(error, BuildError) and not isinstance(error, MissingTool):
             return cls.BUILD_FAILED

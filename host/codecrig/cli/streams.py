@@ -12,6 +12,7 @@ from rich.markup import escape
 from codecrig import client
 from codecrig.board import Board
 from codecrig.board.profile import BoardProfile
+from codecrig.cli import songs
 from codecrig.cli.common import (
     FILE,
     BoardChoice,
@@ -27,6 +28,7 @@ from codecrig.cli.common import (
     verbosity_options,
 )
 from codecrig.cli.judging import Judgement, captured_audio, judge_loopback, judge_single
+from codecrig.player import SONG_MODELS
 from codecrig.portcls import Format
 from codecrig.report import Report, render_report
 from codecrig.transport import STREAM_MODELS, StreamModel
@@ -88,7 +90,10 @@ def loopback(
 
 @click.command(short_help="Play FILE.")
 @click.argument("file", type=FILE)
-@model_option
+@click.option(
+    "--model", type=click.Choice([*STREAM_MODELS, *SONG_MODELS]),
+    help=f"Windows' stream objects: {STREAM_MODELS[0]} unless another is named, midi for a MIDI file.",
+)
 @resample_option
 @out_option(None)
 @json_option
@@ -96,25 +101,33 @@ def loopback(
 @verbosity_options
 @pass_session
 def play(
-    session: Session, file: Path, model: StreamModel, resample: bool, out: Path | None, choice: BoardChoice
+    session: Session, file: Path, model: str | None, resample: bool, out: Path | None, choice: BoardChoice
 ) -> int:
-    """Play FILE (WAV) and tell underruns, position rate and jitter.
+    """Play FILE: audio, telling underruns, position rate and jitter; or a MIDI file on the board's MIDI output.
 
-    With --out, result.json and report.html are written there.
+    With --out, result.json and for audio report.html are written there.
 
     Example: codecrig play speech.wav --pace real
     """
+    is_song = file.suffix.lower() in songs.SUFFIXES
+    if is_song != (model in SONG_MODELS) and model is not None:
+        wanted = " or ".join(SONG_MODELS if is_song else STREAM_MODELS)
+        raise click.BadParameter(f"{file.name} is played by {wanted}; found {model}", param_hint="--model")
+    if is_song:
+        return songs.play_file(session, file, model or SONG_MODELS[0], out, choice)
+    stream_model = next((each for each in STREAM_MODELS if each == model), STREAM_MODELS[0])
     audio = load(file, choice.board_profile(), resample=resample)
     if out is not None:
         make_folder(out, *RESULT_FILES, keep=file)
     with choice.open(session) as board:
         started = time.perf_counter()
         with session.progress(f"playing {file.name}") as progress:
-            run = client.play(board, audio.to_bytes(), stream_format(audio), model=model, progress=progress)
+            run = client.play(board, audio.to_bytes(), stream_format(audio), model=stream_model, progress=progress)
         wall_seconds = time.perf_counter() - started
         judgement = judge_single(f"{file.name} played", audio, run, board.profile, wall_seconds)
         facts = provenance(session, board, choice)
-    finish(session, judgement, out, facts, {"file": str(file), "source": audio.source, "model": model}, audio.notes)
+    source = {"file": str(file), "source": audio.source, "model": stream_model}
+    finish(session, judgement, out, facts, source, audio.notes)
     return status_of(judgement)
 
 

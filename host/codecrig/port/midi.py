@@ -152,6 +152,8 @@ class MidiPin:
         """Set when bytes were read, or when all that was written has been taken."""
         self.failure: NtStatusError | None = None
         """Why the miniport takes no more bytes: the rest of what was written was thrown away."""
+        self.thrown_away = 0
+        """Bytes of that rest."""
         self._port = port
         self._state = KSSTATE.STOP
         self._offers: deque[_Offer] = deque()
@@ -225,6 +227,7 @@ class MidiPin:
                 taken = self._stream.write(offer.data, len(offer.data))
             except NtStatusError as error:
                 self.failure = error
+                self.thrown_away = self.queued_bytes
                 self._offers.clear()
                 break
             offer.data = offer.data[taken:]

@@ -1,0 +1,64 @@
+"""MIDI files through `codecrig play`, compared at the MIDI output."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from codecrig.board import Board
+from codecrig.cli.main import run
+from codecrig.player import play_song
+from codecrig.song import Song, TimedMessage, write_song
+
+
+def song(messages: int, step: int) -> Song:
+    """Notes one behind the other, `step` in 100 ns, with a SysEx of 300 bytes in the middle and one note left on."""
+    events = []
+    for n in range(messages):
+        events.append(TimedMessage(n * step, bytes([0x90 | n % 16, 40 + n % 40, 100])))
+        events.append(TimedMessage(n * step + step // 2, bytes([0x80 | n % 16, 40 + n % 40, 0])))
+    middle = len(events) // 2
+    events.insert(middle, TimedMessage(events[middle].time, b"\xf0" + bytes(n & 0x7F for n in range(298)) + b"\xf7"))
+    events.append(TimedMessage(messages * step, b"\x95\x40\x60"))
+    return Song(tuple(events))
+
+
+def test_a_song_leaves_byte_for_byte_and_in_time(board: Board) -> None:
+    played = song(40, 100_000)
+    result = play_song(board, played)
+    assert result.failure == "" and result.bytes_taken == result.bytes_due
+    assert result.wire is not None
+    assert bytes(each.value for each in result.wire) == b"".join(each.data for each in played.messages)
+    late = result.lateness_ticks(played)
+    assert len(late) == len(played.messages)
+    # The port's timer fires with the next answer of the board; the SysEx of 96 ms makes what follows late.
+    before_sysex = late[: len(late) // 2 - 1]
+    assert 0 <= min(before_sysex) and max(before_sysex) < board.clock.ticks(0.002)
+    ended = bytes(each.value for each in board.bench.midi_read())
+    assert ended == b"\x85\x40\x00"  # the note that was left on
+
+
+def test_a_file_is_played_and_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "song.mid"
+    write_song(path, song(10, 50_000).messages)
+    out = tmp_path / "out"
+    assert run(["play", str(path), "--board", "model", "--out", str(out)]) == 0
+    assert "heard on the wire byte for byte" in capsys.readouterr().out
+    result = json.loads((out / "result.json").read_text())
+    assert result["verdict"] == "passed" and result["bytes_on_the_wire"] == result["bytes"] == 363
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--model", "wavert"], "song.mid is played by midi; found wavert"),
+        ([], "begins with MThd"),
+    ],
+)
+def test_wrong_songs_are_refused_in_one_line(
+    arguments: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "song.mid"
+    path.write_bytes(b"no song")
+    assert run(["play", str(path), "--board", "model", *arguments]) == 2
+    assert words in capsys.readouterr().err
