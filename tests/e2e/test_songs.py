@@ -34,6 +34,7 @@ def test_a_song_leaves_byte_for_byte_and_in_time(board: Board) -> None:
     # The port's timer fires with the next answer of the board; the SysEx of 96 ms makes what follows late.
     before_sysex = late[: len(late) // 2 - 1]
     assert 0 <= min(before_sysex) and max(before_sysex) < board.clock.ticks(0.002)
+    board.sleep(0.005)
     ended = bytes(each.value for each in board.bench.midi_read())
     assert ended == b"\x85\x40\x00"  # the note that was left on
 
