@@ -158,10 +158,16 @@ def test_mutants_that_change_nothing_are_left_out() -> None:
         "ports": {"out": {"direction": "output", "bits": [7]}},
         "cells": {
             "$and$1": {
+                "type": "$and",
                 "port_directions": {"A": "input", "Y": "output"},
                 "connections": {"A": ["0", 3, "x"], "Y": [7, 8, 9]},
             },
-            "other": {"port_directions": {"D": "input"}, "connections": {"D": [8]}},
+            "other": {"type": "$dff", "port_directions": {"D": "input"}, "connections": {"D": [8]}},
+            "words": {
+                "type": "$mem_v2",
+                "port_directions": {"RD_ARST": "input", "RD_EN": "input"},
+                "connections": {"RD_ARST": ["0"], "RD_EN": ["1"]},
+            },
         },
     }
 
@@ -174,3 +180,5 @@ def test_mutants_that_change_nothing_are_left_out() -> None:
     assert not nothing("inv", "$and$1", "Y", 0), "goes to a port"
     assert not nothing("inv", "$and$1", "Y", 1), "goes to a cell"
     assert nothing("inv", "$and$1", "Y", 2), "goes nowhere"
+    assert nothing("inv", "words", "RD_ARST", 0), "a reset that the RAM does not have"
+    assert not nothing("inv", "words", "RD_EN", 0)

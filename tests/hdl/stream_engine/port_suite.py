@@ -14,7 +14,6 @@ from features import (
     queue_grows_and_starves,
     refused_revocations,
     removed_descriptors_are_skipped,
-    revocation,
     times_of_starts,
     too_much,
 )
@@ -22,7 +21,11 @@ from ports import (
     bad_settings_of_all_streams,
     budget_to_the_clock,
     frame_ticks_in_snapshots,
+    intervals_without_events_of_descriptors,
+    long_visits,
+    revocation_at_some_moments,
     revocation_in_all_streams,
+    settings_in_run,
     settings_of_all_streams,
 )
 from test_stream_engine import (
@@ -34,6 +37,7 @@ from test_stream_engine import (
     fifo_bytes_of_capture,
     four_streams,
     largest_ring,
+    lengths_and_offsets,
     memory_too_slow,
     no_underrun_before_the_first_frame,
     pause_and_resume,

@@ -1,15 +1,19 @@
 """stream_engine: all of its streams alike, exact limits; run by test_ports.py and by hdl/mutate."""
 
+from itertools import product
 from typing import Any
 
 import cocotb
+from features import revoke_at
 from harness import (
     BAD_CONFIG,
     CONFIG,
     CONTROL,
     FAULT,
     FAULTED,
+    INTERVAL,
     INTERVAL_BYTES,
+    LIVE_BYTES_LO,
     LIVE_INDEX,
     REFUSED,
     REVOKE_LEFT,
@@ -24,7 +28,7 @@ from harness import (
     make_ring,
 )
 from harness import REVOKE as REVOKE_RANGE
-from scoreboard import StreamSetup
+from scoreboard import Descriptor, StreamSetup
 
 STREAMS = 8
 MASKS = {CONFIG: 0x17D, RING_BASE: 0x1FFF0, RING_SIZE: 0x1FF, RING_PRODUCER: 0xFFFF, INTERVAL_BYTES: 0xFFFF_FFFF}
@@ -104,8 +108,7 @@ async def revocation_in_all_streams(dut: Any) -> None:
 
 @cocotb.test()
 async def budget_to_the_clock(dut: Any) -> None:
-    """Streams are taken on as long as the sum of their clocks fits into the frame, of whatever length; a wider frame
-    takes more. 16 streams of stereo 16-bit fit into 256 clocks, and 8 of 32-bit."""
+    """Streams are taken on as long as the sum of their clocks fits into the frame: 4 for a byte, at least 12."""
     bench = EngineBench(dut)
     await bench.start()
     setups = setups_of_all(bench)
@@ -125,30 +128,61 @@ async def budget_to_the_clock(dut: Any) -> None:
                 await bench.clocks(20)
         return taken
 
-    async def least(count: int) -> int:
-        """Clocks for so many streams."""
-        low, high = 1, 2047  # refused, taken
-        while high - low > 1:
-            middle = (low + high) // 2
-            if await fit(count, middle):
-                high = middle
-            else:
-                low = middle
-        return high
-
-    one = {}
-    for sample_bytes, channels in ((1, 1), (2, 2), (3, 2), (4, 2), (2, 5), (3, 8), (4, 8)):
+    for sample_bytes, channels in product((1, 2, 3, 4), range(1, 9)):
         await bench.write(0, CONFIG, (sample_bytes - 1) << 2 | (channels - 1) << 4)
-        one[sample_bytes, channels] = await least(1)
-    clocks = list(one.values())
-    assert clocks == sorted(set(clocks)) and one[2, 2] * 16 <= 256 and one[4, 2] * 8 <= 256, one
+        clocks = 4 * max(sample_bytes * channels, 3)
+        assert await fit(1, clocks) and not await fit(1, clocks - 1), f"{sample_bytes} bytes, {channels} channels"
     for sample_bytes, channels in ((2, 2), (3, 8)):
+        clocks = 4 * sample_bytes * channels
         for stream in range(STREAMS):
             await bench.write(stream, CONFIG, (sample_bytes - 1) << 2 | (channels - 1) << 4)
-        eight = await least(8)
-        for count in (2, 3, 5):
-            # Equal parts, but for the rounding of each sum.
-            assert abs(await least(count) - eight * count / 8) <= 1.5, f"{count} streams"
+        for count in (2, 5, 8):
+            assert await fit(count, count * clocks) and not await fit(count, count * clocks - 1), f"{count} streams"
+
+
+@cocotb.test()
+async def revocation_at_some_moments(dut: Any) -> None:
+    """Of a render stream."""
+    await revoke_at(dut, False, range(0, 40, 5))
+
+
+@cocotb.test()
+async def intervals_without_events_of_descriptors(dut: Any) -> None:
+    """An interval that ends with a descriptor that asks for no event is one event, of the interval."""
+    bench = EngineBench(dut)
+    await bench.start()
+    ring = tuple(Descriptor(0x1001 + 0x100 * number, 96, number, False) for number in range(3))
+    await bench.load([StreamSetup(1, False, 4, 2, 0x1_0000, ring)])
+    await bench.write(1, INTERVAL_BYTES, 96)
+    dut.tick_enable.value = 1
+    await bench.write(1, CONTROL, RUN)
+    await bench.clocks(60 * 256)
+    events = (await bench.log()).events
+    assert {(event.stream, event.cause) for event in events} == {(1, INTERVAL)}
+    assert [event.data[2] for event in events] == [96 * (number + 1) for number in range(len(events))]
+    assert len(events) == await bench.read(1, LIVE_BYTES_LO) // 96 >= 4
+
+
+@cocotb.test()
+async def settings_in_run(dut: Any) -> None:
+    """Refused at the next request with an event that says why, and taken over at the next RUN from STOP."""
+    bench = EngineBench(dut)
+    await bench.start()
+    setup = setups_of_all(bench)[3]
+    await bench.load([setup])
+    await bench.set_state(3, RUN)
+    for register, value in ((CONFIG, 0x7D), (RING_BASE, 0x1_F000), (RING_SIZE, 0)):
+        await bench.write(3, register, value)
+        await bench.write(3, CONTROL, RUN)  # the engine looks at what was asked
+        await bench.clocks(150)
+        assert await bench.read(3, STATUS) == RUN
+    assert [(event.stream, event.cause, event.data[1:]) for event in (await bench.log()).events] == [
+        (3, REFUSED, (7, 0, 0))
+    ] * 3
+    await bench.set_state(3, STOP)
+    await bench.write(3, CONTROL, RUN)
+    await bench.clocks(150)
+    assert await bench.read(3, STATUS) == FAULTED | RUN
 
 
 @cocotb.test()
@@ -178,3 +212,23 @@ async def frame_ticks_in_snapshots(dut: Any) -> None:
         for stream in (0, STREAMS - 1):
             words = await bench.snapshot(stream)
             assert words["frame_ticks"] == value and words["state"] == STOP
+
+
+@cocotb.test()
+async def long_visits(dut: Any) -> None:
+    """The first visit fills an empty FIFO with more than 32 bytes, up to any end of a descriptor, from any address."""
+    bench = EngineBench(dut)
+    for first_length in (30, 32, 34, 36):
+        await bench.start()
+        setups = []
+        for stream in range(STREAMS):
+            at, length = 0x1000 * stream + stream % 4, first_length + stream // 4
+            ring = (Descriptor(at, length, stream), Descriptor(at + 0x800, 90, stream + 8))
+            setups.append(StreamSetup(stream, False, 2, 2, 0x1_0000 + 0x400 * stream, ring))
+        await bench.load(setups)
+        for setup in setups:
+            await bench.write(setup.stream, CONTROL, RUN)
+        await bench.clocks(6 * 256)
+        dut.tick_enable.value = 1
+        await bench.clocks(16 * 256)
+        await bench.finish(setups, frames_at_least=15)
