@@ -460,9 +460,11 @@ class WavePciBench:
 
     def __init__(self, rig: Rig, data_format: Format | None = None) -> None:
         self.rig = rig
-        # Frames of six bytes do not fit into pages or words.
-        odd = [each for each in rig.formats if each.block_bytes == 6]
-        self.format = data_format or (odd or rig.formats)[0]
+        # Frames of six bytes do not fit into pages or words; silence is 0 in all but 8 bits.
+        wide = [each for each in rig.formats if each.container_bits > 8]
+        rig.skip_unless(bool(wide), "the checks of WavePci need a format of 16 bits or more")
+        odd = [each for each in wide if each.block_bytes == 6]
+        self.format = data_format or (odd or wide)[0]
         self.port = _PortDouble(rig)
         self.miniport: Any = rig.miniport("wavepci")
         self._sides: list[WavePciSide] = []

@@ -884,6 +884,18 @@ def pci_interrupts_every_10_ms_only(objects: Objects) -> None:
     break_streams(objects, Stream)
 
 
+@saboteur("WP-SVC-03")
+def pci_queue_of_one(objects: Objects) -> None:
+    """The next mapping is acquired when the one before is finished."""
+
+    class Stream(MiniportWavePciStream):
+        @property
+        def _room(self) -> int:
+            return 1 - len(self._mappings)
+
+    break_streams(objects, Stream)
+
+
 # ---------------------------------------------------------------------- states
 
 
