@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from codecrig.board import BenchMissing, Board, BoardError, EnvironmentProblem, open_board
+from codecrig.board import BenchMissing, Board, BoardError, EnvironmentProblem, open_board, stream_register
 from codecrig.contract.checks import Check
 from codecrig.contract.rig import Objects, Rig
 from codecrig.contract.verdict import NotJudged, RuleFailed, RuleResult, RuleSkipped, Verdict
-from codecrig.link import LinkError
+from codecrig.link import LinkError, Request
+from codecrig.link import registers as regs
 from codecrig.portcls import IrqlError, NtStatusError
 from codecrig.twin import TwinControlError, TwinError
 
@@ -112,13 +113,18 @@ class Runner:
             with _limit(self._check_limit_s):
                 problems = rig.close()
                 rig.board.events.acknowledge()
+                reads = [
+                    Request.read(stream_register(stream, regs.STREAM_STATUS), 4)
+                    for stream in range(rig.board.identity().streams)
+                ]
+                standing = any(status[0] & 3 for status in rig.board.transact(reads))
         except (Exception, Hung) as error:
-            problems = [error]
+            problems, standing = [error], True
         if problems and result.verdict is Verdict.PASSED:
             _take(problems[0], result, rig, self._check_limit_s)
             result.reason = f"while closing: {result.reason}"
         changed = self.objects.prepare or rig.board is not self._board
-        if problems or result.verdict is not Verdict.PASSED or changed:
+        if problems or standing or result.verdict is not Verdict.PASSED or changed:
             self._drop_board()
 
     def _drop_board(self) -> None:
