@@ -106,13 +106,13 @@ def test_users_tests_get_boards_and_streams(pytester: pytest.Pytester) -> None:
             assert board.profile.name == "model"
         """
     )
-    result = pytester.runpytest_subprocess("-p", "codecrig.contract.plugin", "--board", "model")
+    result = pytester.runpytest_subprocess("--board", "model")
     result.assert_outcomes(passed=3)
 
 
 def test_the_package_runs_as_tests(pytester: pytest.Pytester) -> None:
     path = pytester.path / "verdicts.json"
-    options = ("-p", "codecrig.contract.plugin", "--pyargs", "codecrig.contract", "--board", "model")
+    options = ("--pyargs", "codecrig.contract", "--board", "model")
     kept = pytester.runpytest_subprocess(*options, "--rule", "GEN-QIF", "--contract-json", str(path))
     kept.assert_outcomes(passed=1)
     assert '"GEN-QIF-01"' in path.read_text()
