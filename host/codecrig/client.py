@@ -27,6 +27,9 @@ Progress = Callable[[int, int], None]
 PACKET_MS = 20
 """Packet length. Two packets of stereo 32-bit audio in each direction are 31 KB of the 124 KB there are, and a bus at
 full speed needs 10 ms for 20 ms of 24-bit stereo duplex: enough room for a late host."""
+PLACES_IN_FRAME = 8
+"""Positions are read at so many places in a frame in turn: always at the same one, a rate cannot be told within a
+frame. Events come at the beginning of a frame, and the way from there to the read is as long each time."""
 EVENT_TIMEOUT_S = 1.0
 """Board time without any packet end after which a run gives up: fifty packets."""
 CONVERTER_ENABLE = 1 << regs.FPGA_CONVERTER_CONTROL_ENABLE_LSB
@@ -300,7 +303,8 @@ class _Run:
         """One position with its bracket of host time."""
         board, result = self._board, self._result
         before = board.link.host_time_ns()
-        snapshot = board.snapshot(CAPTURE_PIN if name == "capture" else RENDER_PIN)
+        stream = CAPTURE_PIN if name == "capture" else RENDER_PIN
+        snapshot = board.snapshot(stream, reads_ahead=len(result.positions) // 2 % PLACES_IN_FRAME)
         after = board.link.host_time_ns()
         middle = (before + after) // 2
         result.positions.append(PositionPoint(middle, snapshot.time_ticks, snapshot.frames, name, after - before))

@@ -243,16 +243,18 @@ class Board:
 
     # ------------------------------------------------------------ streams
 
-    def snapshot(self, stream: int) -> Snapshot:
+    def snapshot(self, stream: int, *, reads_ahead: int = 0) -> Snapshot:
         """State, position and counters of one stream. One exchange.
 
         All of one tick, but underruns and overruns, which are read just before, and the times, read just behind.
+        So many reads of a register go ahead, each of which takes a part of a frame: for a series of snapshots that must
+        not hit the same place in every frame.
         """
         counters = Request.read(stream_register(stream, regs.STREAM_STATUS), 16)
         block = Request.read(stream_register(stream, regs.STREAM_SNAPSHOT), _SNAPSHOT_BLOCK.size)
         # The counters are read between the order and the snapshot: time for the engine to take it.
         order = Request.write_word(stream_register(stream, regs.STREAM_SNAPSHOT), 1)
-        _, counted, data = self.transact([order, counters, block])
+        *_, counted, data = self.transact([counters] * reads_ahead + [order, counters, block])
         for _ in range(SNAPSHOT_TRIES - 1):
             if not data[1] & _SNAPSHOT_PENDING >> 8:
                 break
