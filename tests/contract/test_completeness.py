@@ -16,6 +16,10 @@ JUDGED_GROUPS = (
     "WRI",
     "WRO",
     "MID",
+    "MXF",
+    "ALC",
+    "SSK",
+    "DMU",
     "DRM",
 )
 """Groups that are judged in full."""

@@ -23,6 +23,7 @@ CHECK_MODULES = (
     "wavert_notification",
     "wavert_packets",
     "midi",
+    "dmus",
     "drm",
 )
 """Modules of checks in this package, and of saboteurs in `saboteurs/`, by group of rules."""

@@ -22,25 +22,28 @@ from codecrig.portcls import NTSTATUS, Format, IUnknown, NtStatusError
 if TYPE_CHECKING:
     from codecrig.port import PortWaveRT
 
-Model = Literal["wavert", "wavecyclic", "wavepci", "midi"]
+Model = Literal["wavert", "wavecyclic", "wavepci", "midi", "dmus"]
 
 PORTS: dict[str, str] = {
     "wavert": "codecrig.port.wavert:PortWaveRT",
     "wavecyclic": "codecrig.port.wavecyclic:PortWaveCyclic",
     "wavepci": "codecrig.port.wavepci:PortWavePci",
     "midi": "codecrig.port.midi:PortMidi",
+    "dmus": "codecrig.port.dmus:PortDMus",
 }
 MINIPORTS: dict[str, str] = {
     "wavert": "codecrig.miniport.wavert:MiniportWaveRT",
     "wavecyclic": "codecrig.miniport.wavecyclic:MiniportWaveCyclic",
     "wavepci": "codecrig.miniport.wavepci:MiniportWavePci",
     "midi": "codecrig.miniport.midi:MiniportMidi",
+    "dmus": "codecrig.miniport.dmus:MiniportDMus",
 }
 INTERFACES: dict[str, str] = {
     "wavert": "codecrig.portcls.wavert:IMiniportWaveRT",
     "wavecyclic": "codecrig.portcls.wavecyclic:IMiniportWaveCyclic",
     "wavepci": "codecrig.portcls.wavepci:IMiniportWavePci",
     "midi": "codecrig.portcls.midi:IMiniportMidi",
+    "dmus": "codecrig.portcls.dmus:IMiniportDMus",
 }
 
 
