@@ -55,28 +55,39 @@ module midi_uart
 
   // ------------------------------------------------------------ host
 
-  wire in_rx_ring = bus_adr[11:10] == MIDI_RX_RING_BASE[11:10];
-  wire in_tx_ring = bus_adr[11:10] == MIDI_TX_RING_BASE[11:10];
-  wire in_registers = bus_adr[11:8] == MIDI_BASE[11:8];
-  wire write = bus_stb && bus_we && bus_ack;
-  wire write_register = write && in_registers;
-  wire write_control = write_register && bus_adr[7:2] == MIDI_CONTROL[7:2];
-  wire clears = write_control && bus_wdata[MIDI_CONTROL_RX_CLEAR_LSB];
-  wire flushes = write_control && bus_wdata[MIDI_CONTROL_TX_FLUSH_LSB];
+  wire write = bus_ack && bus_we && bus_stb;
+
+  // Functions here and guards below, so that a simulator works things out when they matter only.
+  function automatic logic writes_register(input logic [7:2] offset);
+    writes_register = write && bus_adr[11:8] == MIDI_BASE[11:8] && bus_adr[7:2] == offset;
+  endfunction
+  function automatic logic writes_control();
+    writes_control = writes_register(MIDI_CONTROL[7:2]);
+  endfunction
+  function automatic logic clears();
+    clears = writes_control() && bus_wdata[MIDI_CONTROL_RX_CLEAR_LSB];
+  endfunction
 
   logic [31:0] rx_ring_data;
-  logic tx_active, tx_level, tx_refused, rx_active, rx_line;
+  logic tx_active, tx_level, rx_active, rx_line;
+  logic [7:0] tx_free;  // 256 less what is queued; 0: nothing is
+  assign tx_free = tx_consumer_reg + tx_producer_not_reg + 8'd1;
+  wire tx_pending = tx_free != 8'd0;
+  function automatic logic tx_refused();  // more than 128
+    tx_refused = tx_pending && !tx_free[7];
+  endfunction
 
-  wire [31:0] control_word = {
-    dropped_reg, 2'd0, tx_refused, framing_reg, rx_line, rx_active, tx_active, !dead_reg, 11'd0,
-    dead_reg, stall_reg, loopback_reg, hold_reg, gate_reg
-  };
-  wire [31:0] counts_word = {tx_consumer_reg, ~tx_producer_not_reg, ~rx_consumer_not_reg, rx_producer_reg};
-  wire control_shown = in_registers && bus_adr[7:2] == MIDI_CONTROL[7:2];
-  wire counts_shown = in_registers && bus_adr[7:2] == MIDI_COUNTS[7:2];
+  function automatic logic [31:0] word();
+    word = 32'd0;
+    if (bus_adr[11:10] == MIDI_RX_RING_BASE[11:10]) word = rx_ring_data;
+    if (bus_adr[11:8] == MIDI_BASE[11:8] && bus_adr[7:2] == MIDI_CONTROL[7:2])
+      word |= {dropped_reg, 2'd0, tx_refused(), framing_reg, rx_line, rx_active, tx_active, !dead_reg, 11'd0, dead_reg, stall_reg,
+               loopback_reg, hold_reg, gate_reg};
+    if (bus_adr[11:8] == MIDI_BASE[11:8] && bus_adr[7:2] == MIDI_COUNTS[7:2])
+      word |= {tx_consumer_reg, ~tx_producer_not_reg, ~rx_consumer_not_reg, rx_producer_reg};
+  endfunction
 
-  assign bus_rdata = !bus_stb ? 32'd0 : (rx_ring_data & {32{in_rx_ring}}) | (control_word & {32{control_shown}}) |
-      (counts_word & {32{counts_shown}});
+  assign bus_rdata = bus_stb ? word() : 32'd0;
 
   // ------------------------------------------------------------ receiver
 
@@ -86,51 +97,41 @@ module midi_uart
   logic [8:0] rx_timer_reg;
   logic [7:0] rx_shift_reg;  // a one goes before the data
   logic rx_keep_reg, rx_pin;
+  logic rx_full_reg;  // the ring was full when the byte began: its time was not noted
 
   level_synchroniser #(.RESET_LEVEL(1'b1)) rx_synchroniser (.clk, .rst, .level(midi_rx), .level_sys(rx_pin));
 
   assign rx_line   = loopback_reg ? tx_level : rx_pin;
   assign rx_active = rx_state_reg != RX_IDLE;
 
-  // Nothing happens while the line is idle: a simulator passes over the rest then.
-  wire rx_awake = rx_active || !rx_line || rx_pulse || rx_overflow_pulse || write_control || rst;
+  (* no_rw_check *) logic [31:0] rx_ring[256];
+  initial for (int i = 0; i < 256; i++) rx_ring[i] = '0;
 
-  logic rx_sample, rx_gate, rx_ends, rx_full, rx_stores, rx_writes;
+  always_ff @(posedge clk) if (bus_stb) rx_ring_data <= rx_ring[bus_adr[9:2]];
 
-  always_comb begin
-    /* verilator lint_off UNUSEDSIGNAL */
-    logic [7:0] level;
-    /* verilator lint_on UNUSEDSIGNAL */
-    {rx_sample, rx_gate, rx_ends, rx_full, rx_stores, rx_writes} = '0;
-    level = '0;
-    if (rx_awake) begin
-      rx_sample = rx_timer_reg == BIT_MIDDLE;
-      rx_gate = gate_reg && !dead_reg && !clears;
-      rx_ends = rx_state_reg == RX_STOP && rx_keep_reg && rx_gate && rx_sample;
-      level = rx_producer_reg + rx_consumer_not_reg + 8'd1;
-      rx_full = level[7];
-      rx_stores = rx_ends && rx_line && !rx_full;
-      // The place behind the newest record is free unless the ring is full.
-      rx_writes = (!rx_active && !rx_line && !rx_full) || rx_stores;
-    end
-  end
-
-  ram_1r1w #(
-      .WORD_W(32),
-      .ADDRESS_W(8)
-  ) rx_ring (
-      .clk,
-      .write(rx_writes),
-      .write_address({rx_producer_reg[6:0], rx_active}),
-      .write_data({now_lo[31:8], rx_active ? rx_shift_reg : now_lo[7:0]}),
-      .read_address(bus_adr[9:2]),
-      .read_data(rx_ring_data)
-  );
+  // Nothing happens while the line is idle.
+  wire rx_awake = rx_active || !rx_line || rx_pulse || rx_overflow_pulse || bus_ack || rst;
 
   always_ff @(posedge clk)
     if (rx_awake) begin
+      logic rx_sample, rx_gate, rx_ends, rx_full, rx_stores;
+      /* verilator lint_off UNUSEDSIGNAL */
+      logic [7:0] level;
+      /* verilator lint_on UNUSEDSIGNAL */
+      rx_sample = rx_timer_reg == BIT_MIDDLE;
+      rx_gate = gate_reg && !dead_reg && !clears();
+      rx_ends = rx_state_reg == RX_STOP && rx_keep_reg && rx_gate && rx_sample;
+      level = rx_producer_reg + rx_consumer_not_reg + 8'd1;
+      rx_full = level[7];
+      rx_stores = rx_ends && rx_line && !rx_full_reg;
+
+      // The place behind the newest record is free unless the ring is full.
+      if ((!rx_active && !rx_line && !rx_full) || rx_stores)
+        rx_ring[{rx_producer_reg[6:0], rx_active}] <= {now_lo[31:8], rx_active ? rx_shift_reg : now_lo[7:0]};
+      if (!rx_active) rx_full_reg <= rx_full;
+
       rx_pulse <= rx_stores && !rst;
-      rx_overflow_pulse <= rx_ends && rx_line && rx_full && !rst;
+      rx_overflow_pulse <= rx_ends && rx_line && rx_full_reg && !rst;
 
       rx_timer_reg <= !rx_active || rx_timer_reg == BIT_END ? 9'd0 : rx_timer_reg + 9'd1;
 
@@ -152,9 +153,9 @@ module midi_uart
       endcase
 
       if (rx_stores) rx_producer_reg <= rx_producer_reg + 8'd1;
-      if (rx_ends && rx_line && rx_full) dropped_reg <= dropped_reg + 8'd1;
+      if (rx_ends && rx_line && rx_full_reg) dropped_reg <= dropped_reg + 8'd1;
       if (rx_ends && !rx_line) framing_reg <= 1'b1;
-      if (clears) framing_reg <= 1'b0;
+      if (clears()) framing_reg <= 1'b0;
 
       if (rst) begin
         rx_state_reg <= RX_IDLE;
@@ -183,25 +184,14 @@ module midi_uart
     tx_due = left[31];
   endfunction
 
-  wire [ 7:0] tx_free = tx_consumer_reg + tx_producer_not_reg + 8'd1;  // 256 less what is queued; 0: nothing is
-  wire        tx_pending = tx_free != 8'd0;
-
-  assign tx_refused = tx_pending && !tx_free[7];  // more than 128
   assign tx_level = tx_shift_reg[0];
   assign tx_active = tx_state_reg == SEND;
   assign midi_tx = tx_level || loopback_reg;
 
-  ram_1r1w #(
-      .WORD_W(32),
-      .ADDRESS_W(8)
-  ) tx_ring (
-      .clk,
-      .write(write && in_tx_ring),
-      .write_address(bus_adr[9:2]),
-      .write_data(bus_wdata),
-      .read_address({tx_consumer_reg[6:0], tx_state_reg == SECOND}),
-      .read_data(tx_ring_data)
-  );
+  (* no_rw_check *) logic [31:0] tx_ring[256];
+  initial for (int i = 0; i < 256; i++) tx_ring[i] = '0;
+
+  always_ff @(posedge clk) if (write) if (bus_adr[11:10] == MIDI_TX_RING_BASE[11:10]) tx_ring[bus_adr[9:2]] <= bus_wdata;
 
   // As in the receiver.
   wire tx_awake = tx_pending || tx_active || tx_state_reg != FETCH || tx_empty_pulse || rst;
@@ -209,8 +199,9 @@ module midi_uart
   always_ff @(posedge clk)
     if (tx_awake) begin
       logic may, bit_ends, ends;
+      tx_ring_data <= tx_ring[{tx_consumer_reg[6:0], tx_state_reg == SECOND}];
       // Not in the clock of a write to CONTROL: what it holds or flushes must not begin beside it.
-      may = tx_pending && !tx_refused && !hold_reg && !stall_reg && !dead_reg && !write_control;
+      may = tx_pending && !tx_refused() && !hold_reg && !stall_reg && !dead_reg && !writes_control();
       bit_ends = tx_timer_reg == BIT_END;
       ends = tx_active && bit_ends && tx_shift_reg[9:1] == 9'd0;
 
@@ -247,12 +238,12 @@ module midi_uart
   always_ff @(posedge clk) begin
     bus_ack <= bus_stb && !bus_ack && !rst;
 
-    if (write_register) begin
-      if (write_control) {dead_reg, stall_reg, loopback_reg, hold_reg, gate_reg} <= bus_wdata[4:0];
-      if (bus_adr[7:2] == MIDI_RX_CONSUMER[7:2]) rx_consumer_not_reg <= ~bus_wdata[7:0];
-      if (clears) rx_consumer_not_reg <= ~rx_producer_reg;
-      if (bus_adr[7:2] == MIDI_TX_PRODUCER[7:2]) tx_producer_not_reg <= ~bus_wdata[7:0];
-      if (flushes) tx_producer_not_reg <= ~tx_consumer_reg;
+    if (write) begin
+      if (writes_control()) {dead_reg, stall_reg, loopback_reg, hold_reg, gate_reg} <= bus_wdata[4:0];
+      if (writes_register(MIDI_RX_CONSUMER[7:2])) rx_consumer_not_reg <= ~bus_wdata[7:0];
+      if (clears()) rx_consumer_not_reg <= ~rx_producer_reg;
+      if (writes_register(MIDI_TX_PRODUCER[7:2])) tx_producer_not_reg <= ~bus_wdata[7:0];
+      if (writes_control() && bus_wdata[MIDI_CONTROL_TX_FLUSH_LSB]) tx_producer_not_reg <= ~tx_consumer_reg;
     end
 
     if (rst) begin

@@ -46,6 +46,7 @@ class MidiModel:
         self._sending: tuple[int, int] | None = None  # first clock, byte
         self._arriving: tuple[int, int] | None = None  # the same
         self._keep = False
+        self._no_room = False  # the ring was full when that byte began
         self._line: deque[tuple[int, int]] = deque()  # what will arrive at the pin
 
     # ------------------------------------------------------------------ time
@@ -121,7 +122,8 @@ class MidiModel:
             return
         self._arriving = now, data
         self._keep = self._gate and not self._dead
-        if not self._is_full:
+        self._no_room = self._is_full
+        if not self._no_room:
             self.rx_ring[2 * (self._rx_producer % RING_RECORDS)] = now & _MASK32
 
     def _store(self, now: int) -> None:
@@ -130,7 +132,7 @@ class MidiModel:
         self._arriving = None
         if not self._keep:
             return
-        if self._is_full:
+        if self._no_room:
             self._dropped = (self._dropped + 1) & _MASK8
             self._post(Cause.MIDI_OVERFLOW, now + 1)
             return
