@@ -196,6 +196,7 @@ module event_ring_proof
       if (dut.taps.in_post) `CLAIM((words_reg == {1'b0, dut.word_reg}) && level < 32'd64)
       if (clearing || dut.taps.idle || dut.taps.in_look || dut.taps.in_lose) `CLAIM(words_reg == 4'd0 || move_reg)
       if (dut.taps.in_move) `CLAIM(level < 32'd64)
+      if (dut.taps.in_look) `CLAIM(dut.full_reg == (level == 32'd64))
       if (dut.taps.in_look || dut.taps.in_post)
         `CLAIM(dut.index_reg == 5'h1F || dut.index_reg < 5'(STREAMS))
       if ((dut.taps.in_look || dut.taps.in_post) && dut.taps.of_board) `CLAIM(dut.index_reg == 5'h1F)

@@ -360,7 +360,7 @@ TASKS: tuple[Task, ...] = (
         any_start=True,
         fault_depth=3,
         faults=(
-            Fault("overwrites", "event_ring.sv", "wire full = level[RECORDS_LOG2];", "wire full = 1'b0;"),
+            Fault("overwrites", "event_ring.sv", "full_reg <= level[RECORDS_LOG2] && !rst;", "full_reg <= 1'b0;"),
             Fault("silent_loss", "event_ring.sv", "LOSE: carry = 1'b1;", "LOSE: carry = 1'b0;"),
             Fault("producer_early", "event_ring.sv", "if (&word_reg && !bus_ack)", "if (&word_reg[2:1] && !bus_ack)"),
             Fault("wrong_time", "event_ring.sv", "if (borrow_reg || &now[7:0])", "if (borrow_reg)"),
@@ -376,7 +376,7 @@ TASKS: tuple[Task, ...] = (
         any_start=True,
         fault_depth=3,
         faults=(
-            Fault("drops_strobe", "request_parser.sv", "if (rst || !stb || ack) stb <= 1'b0;", "stb <= 1'b0;"),
+            Fault("drops_strobe", "request_parser.sv", "else if (bus_done) stb <= 1'b0;", "else stb <= 1'b0;"),
             Fault(
                 "second_reply",
                 "request_parser.sv",

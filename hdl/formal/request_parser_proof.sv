@@ -53,7 +53,7 @@ module request_parser_proof
     input wire logic        event_waiting
 );
 
-  logic rx_ready, tx_valid, attention, stb, we;
+  logic rx_ready, tx_valid, attention, stb, starts, we;
   logic [7:0] tx_byte;
   logic [31:2] adr;
   logic [31:0] wdata;
@@ -61,12 +61,13 @@ module request_parser_proof
 
   request_parser dut (.*);
 
-  logic started_reg = 1'b0, rst_reg, waits_reg, offered_reg;
+  logic started_reg = 1'b0, rst_reg, waits_reg, offered_reg, starts_reg;
   logic [7:0] byte_reg;
   // Clocks since the strobe rose; clocks since `selected` fell, 16 stands for more.
   logic [4:0] strobe_clocks_reg, low_clocks_reg;
   logic selected_reg;
   logic [67:0] access_reg;
+  logic [31:2] adr_reg;
   wire [67:0] access = {stb, we, adr, sel, we ? wdata : 32'd0};
 
   // The model. HEADER: bytes of a header are awaited; PAYLOAD; ANSWER: the request is complete and its reply is not; SILENT.
@@ -135,6 +136,8 @@ module request_parser_proof
     rst_reg <= rst;
     waits_reg <= stb && !ack && !rst;
     access_reg <= access;
+    starts_reg <= starts;
+    adr_reg <= adr;
     offered_reg <= tx_valid && !tx_take && selected && !rst;
     byte_reg <= tx_byte;
     selected_reg <= selected;
@@ -153,6 +156,9 @@ module request_parser_proof
       // Bus: an access stands as it is until its ack, also when chip select falls in the middle.
       if (waits_reg) `CLAIM(access == access_reg)
       if (stb) `CLAIM(sel != 4'd0)
+      // It is told one clock ahead, with its address.
+      `CLAIM((stb && !waits_reg) == starts_reg)
+      if (starts_reg) `CLAIM(adr == adr_reg)
       // A byte offered stays until it is taken.
       if (offered_reg && selected) `CLAIM(tx_valid && tx_byte == byte_reg)
       // Where an access may be under way.
@@ -226,7 +232,7 @@ module request_parser_proof
         `CLAIM(!dut.taps.payload_follows || good_length != 16'd0)
         if (dut.taps.payload_follows && !dut.all_loaded_reg) begin
           `CLAIM(dut.length_reg == (loaded < 13'd12 ? length - 16'd1 : length + 16'd11 - 16'(loaded)))
-          `CLAIM(stb != dut.data_valid_reg)
+          `CLAIM(loaded == 13'd0 ? !stb && !dut.data_valid_reg : stb != dut.data_valid_reg)
         end else `CLAIM(!stb)
         `CLAIM(reply_length_reg == (sent_reg < 13'd9 ? 16'd0 : sent_reg == 13'd9 ? {8'd0, good_length[7:0]} : good_length))
         if (loaded < 13'd12) `CLAIM(dut.check_reg == (reply_check_reg ^ (tx_valid ? tx_byte : 8'd0)))

@@ -62,10 +62,11 @@ module converter_hub
 
   // -------------------------------------------------------------------------------------------- render
 
-  // The samples stand in a ring: the next channel's at the top of mix_reg, that of the channel before it in sum_reg, not yet clipped.
-  // A write adds to the top one, and all move on by one. Without a multiplexer this is half as large as registers by channel.
+  // The samples stand in a ring: the next channel's at the top of mix_reg, that of the channel before it as two parts, not yet added,
+  // for what comes from the engine comes late in its clock. A write adds to the top one, and all move on by one. Without a multiplexer
+  // this is half as large as registers by channel.
   logic [BITS-1:24] mix_reg;
-  logic [24:0] sum_reg;
+  logic [23:0] first_part_reg, second_part_reg;
   logic turns;
   logic [23:0] added;
 
@@ -83,8 +84,9 @@ module converter_hub
     assign added = dac_sample[31:8];
   end
 
+  wire [24:0] sum = {first_part_reg[23], first_part_reg} + {second_part_reg[23], second_part_reg};
   function automatic logic [23:0] clipped();
-    clipped = sum_reg[24] == sum_reg[23] ? sum_reg[23:0] : {sum_reg[24], {23{!sum_reg[24]}}};
+    clipped = sum[24] == sum[23] ? sum[23:0] : {sum[24], {23{!sum[24]}}};
   endfunction
 
   assign render_frame = {mix_reg, clipped()};
@@ -92,11 +94,13 @@ module converter_hub
   always_ff @(posedge clk)
     if (starts || frame_tick) begin
       mix_reg <= '0;
-      sum_reg <= '0;
+      first_part_reg <= '0;
+      second_part_reg <= '0;
       frame_written <= 1'b0;
     end else if (turns) begin
       mix_reg <= render_frame[BITS-25:0];
-      sum_reg <= {mix_reg[BITS-1], mix_reg[BITS-1-:24]} + {added[23], added};
+      first_part_reg <= mix_reg[BITS-1-:24];
+      second_part_reg <= added;
       frame_written <= 1'b1;
     end
 

@@ -108,7 +108,7 @@ module event_ring
   wire  [ 7:0] sticky = register[7:0];
 
   wire [RECORDS_LOG2:0] level = producer_reg[RECORDS_LOG2:0] - consumer_reg;
-  wire full = level[RECORDS_LOG2];
+  logic full_reg;  // one clock late: before a record is begun nothing moves for as long
   assign events_waiting = level != '0;
 
   // ------------------------------------------------------------ host
@@ -131,15 +131,24 @@ module event_ring
 
   // The host's word is read in one cycle, and written in the next, which has ack. In the first the sequencer must not need the RAM
   // for what comes next; in the second it stands still.
-  wire host_looks = bus_stb && !bus_ack && (state_reg == IDLE || state_reg == POST);
-  wire host_write = bus_ack && bus_we && bus_stb && !in_ring;
-  wire host_causes = host_write && is_cause() && host_exists();
-  wire host_consumes = host_write && !is_cause() && {2'b01, bus_adr[5:2]} == CONSUMER;
+  logic host_looks, host_causes, host_consumes;
+  always_comb begin
+    {host_looks, host_causes, host_consumes} = '0;
+    if (bus_stb) begin
+      host_looks = !bus_ack && (state_reg == IDLE || state_reg == POST);
+      if (bus_ack && bus_we && !in_ring) begin
+        host_causes = is_cause() && host_exists();
+        host_consumes = !is_cause() && {2'b01, bus_adr[5:2]} == CONSUMER;
+      end
+    end
+  end
 
   always_comb begin
     bus_rdata = 'x;
-    if (bus_ack) bus_rdata = in_ring ? record : register;
-    if (bus_ack && !in_ring && is_cause()) bus_rdata[15:0] = {8'd0, is_enable() ? enabled : sticky};
+    if (bus_ack) begin
+      bus_rdata = in_ring ? record : register;
+      if (!in_ring && is_cause()) bus_rdata[15:0] = {8'd0, is_enable() ? enabled : sticky};
+    end
   end
 
   // ------------------------------------------------------------ the word to be written
@@ -214,27 +223,29 @@ module event_ring
 
   // ------------------------------------------------------------ sequencer
 
-  wire [2:0] next_word = word_reg + 3'(!bus_ack);
+  logic [2:0] next_word;
+  logic finished;
   assign ev_word = next_word[1:0];
 
-  function automatic logic finishes();
-    case (state_reg)
-      LOOK: finishes = !wanted() || full;
-      POST: finishes = &word_reg && !bus_ack;
-      default: finishes = 1'b0;
-    endcase
-  endfunction
+  always_comb begin
+    {ev_ready, monitor_ready, finished} = '0;
+    next_word = word_reg;
+    if (state_reg != IDLE) begin
+      if (state_reg == LOOK) finished = !wanted() || full_reg;
+      if (state_reg == POST && !bus_ack) begin
+        finished = &word_reg;
+        next_word = word_reg + 3'd1;
+      end
+      ev_ready = finished && source_reg == ENGINE;
+      monitor_ready = finished && is_own(MONITOR);
+    end
+  end
 
-  wire finished = state_reg != IDLE && finishes();
-  assign ev_ready = finished && source_reg == ENGINE;
-  assign monitor_ready = finished && is_own(MONITOR);
-
-  wire [7:0] pulse = {
-    midi_overflow_pulse, midi_sent_pulse, midi_received_pulse, trigger_pulse, 1'b0, pattern_pulse, 1'b0, timer_pulse
-  };
+  wire any_pulse = timer_pulse || pattern_pulse || trigger_pulse || midi_received_pulse || midi_sent_pulse || midi_overflow_pulse;
   // The board's causes that wait.
-  wire [7:0] own = pulse_reg | {4'd0, monitor_valid, 1'b0, overflow_reg && !(overflow_sticky_reg && full), 1'b0};
-  wire waiting = ev_valid || |own || scan_reg;
+  function automatic logic [7:0] own();
+    own = pulse_reg | {4'd0, monitor_valid, 1'b0, overflow_reg && !(overflow_sticky_reg && full_reg), 1'b0};
+  endfunction
 
   (* no_rw_check *) logic [31:0] register_ram[64];
   (* no_rw_check *) logic [31:0] records[2**(RECORDS_LOG2+3)];
@@ -248,9 +259,9 @@ module event_ring
 
   always_ff @(posedge clk) if (bus_stb) record <= records[bus_adr[RECORDS_LOG2+4:2]];
 
-  function automatic logic [2:0] first_own();
+  function automatic logic [2:0] first_own(input logic [7:0] waiting);
     first_own = 3'd0;
-    for (int i = 7; i >= 0; i--) if (own[i]) first_own = 3'(i);
+    for (int i = 7; i >= 0; i--) if (waiting[i]) first_own = 3'(i);
   endfunction
 
   source_t pick_source;
@@ -265,18 +276,19 @@ module event_ring
     pick_index = ev_stream[4:0];
     pick_bit = ev_cause[2:0];
     pick_stamp = now[7:0];
-    if (waiting && state_reg == IDLE && !bus_stb) begin
-      pick = 1'b1;
+    if (state_reg == IDLE && !bus_stb && (ev_valid || scan_reg || monitor_valid || overflow_reg || pulse_reg != '0)) begin
       if (ev_valid) begin
+        pick = 1'b1;
         if (!ev_stamp) pick_stamp = engine_stamp_reg;
-      end else if (|own) begin
+      end else if (|own()) begin
+        pick = 1'b1;
         pick_source = OWN;
         pick_index = BOARD;
-        pick_bit = first_own();
+        pick_bit = first_own(own());
         if (pick_bit == MONITOR) pick_stamp = monitor_stamp;
         else if (pick_bit != OVERFLOW) pick_stamp = pulse_stamp_reg[pick_bit];
-      end else begin
-        pick = scan_reg;
+      end else if (scan_reg) begin
+        pick = 1'b1;
         pick_source = REPOST;
         pick_index = scan_index_reg;
         pick_bit = scan_bit_reg;
@@ -293,7 +305,7 @@ module event_ring
     end else
       case (state_reg)
         IDLE: register_address = {1'b0, pick_index};
-        LOOK: if (full) register_address = LOST;
+        LOOK: if (full_reg) register_address = LOST;
         POST:
         case (next_word)
           3'd2: if (borrow_reg || &now[7:0]) register_address = MINUS_256;
@@ -331,13 +343,20 @@ module event_ring
 
   always_ff @(posedge clk) begin
     bus_ack <= host_looks;
+    full_reg <= level[RECORDS_LOG2] && !rst;
 
     if (ev_stamp) engine_stamp_reg <= now[7:0];
-    for (int i = 0; i < 8; i++)
-      if (pulse[i]) begin
-        pulse_reg[i] <= 1'b1;
-        pulse_stamp_reg[i] <= now[7:0];
-      end else if (state_reg == LOOK && is_own(3'(i))) pulse_reg[i] <= 1'b0;
+    if (any_pulse || state_reg == LOOK) begin
+      logic [7:0] pulse;
+      pulse = {
+        midi_overflow_pulse, midi_sent_pulse, midi_received_pulse, trigger_pulse, 1'b0, pattern_pulse, 1'b0, timer_pulse
+      };
+      for (int i = 0; i < 8; i++)
+        if (pulse[i]) begin
+          pulse_reg[i] <= 1'b1;
+          pulse_stamp_reg[i] <= now[7:0];
+        end else if (state_reg == LOOK && is_own(3'(i))) pulse_reg[i] <= 1'b0;
+    end
 
     case (state_reg)
       CLEAR: begin
@@ -365,10 +384,10 @@ module event_ring
         state_reg  <= IDLE;
         if (is_own(OVERFLOW)) begin
           overflow_sticky_reg <= 1'b1;
-          overflow_reg <= wanted() && full;
+          overflow_reg <= wanted() && full_reg;
         end
         if (wanted()) begin
-          if (!full) begin
+          if (!full_reg) begin
             state_reg <= POST;
             // A new record brings the host back by itself, and the scan starts anew when it has emptied the ring.
             if (source_reg != REPOST) scan_reg <= 1'b0;

@@ -73,7 +73,6 @@ module i2s_master
 
   wire half_ends = clocks_reg == 4'd1;
   wire last_bit = &bit_reg[5:0] && (!tdm || bit_reg[BIT_W-1]);
-  assign frame_tick = half_ends && i2s_bclk && last_bit;
 
   // Is the bit behind this one data? I2S begins one later.
   function automatic logic data_next();
@@ -85,21 +84,15 @@ module i2s_master
   endfunction
 
   // What the shift register holds behind this bit. With 16-bit slots the low 8 bits of a sample are left out.
-  logic [BITS-1:0] shifted;
+  // Functions and guards let a simulator pass over what has nothing to do.
+  function automatic logic [BITS-1:0] shifted();
+    shifted = {shift_reg[BITS-2:0], tdm && adc_bit_reg};
+    if (!tdm) shifted[BITS-48] = adc_bit_reg;  // the other channels hold nothing
+    if (short_slots && &bit_reg[3:0]) shifted = {shift_reg[BITS-10:0], adc_bit_reg, 8'd0};
+  endfunction
 
-  if (MAY_TDM) begin : gen_tdm
-    always_comb begin
-      shifted = {shift_reg[BITS-2:0], tdm && adc_bit_reg};
-      if (!tdm) shifted[BITS-48] = adc_bit_reg;  // the other channels hold nothing
-      if (short_slots && &bit_reg[3:0]) shifted = {shift_reg[BITS-10:0], adc_bit_reg, 8'd0};
-    end
-    assign serial_frame = short_slots && last_bit ? shifted : shift_reg;
-    assign i2s_lrck = tdm ? last_bit : enable && !rst && bit_reg[5] == philips;
-  end else begin : gen_stereo
-    assign shifted = {shift_reg[BITS-2:0], adc_bit_reg};
-    assign serial_frame = shift_reg;
-    assign i2s_lrck = enable && !rst && bit_reg[5] == philips;
-  end
+  assign serial_frame = short_slots && last_bit ? shifted() : shift_reg;
+  assign i2s_lrck = tdm ? last_bit : enable && !rst && bit_reg[5] == philips;
 
   assign i2s_dac_data = data_reg && !mute_reg && shift_reg[BITS-1];
   assign sample = shift_reg[BITS-1-:24];
@@ -125,19 +118,22 @@ module i2s_master
           if (last_bit) begin
             shift_reg <= frame_out & (tdm ? '1 : FIRST_TWO);
             mute_reg <= mute;
-          end else if (data_reg) shift_reg <= shifted;
+          end else if (data_reg) shift_reg <= shifted();
         end
       end
     end
 
   // The first channel stands at the top before the first shift of a frame, the second before that of its slot.
-  wire slot_begins = half_ends && !i2s_bclk && bit_reg[3:0] == 4'd0;
-  if (MAY_TDM) begin : gen_second
-    assign second_sample = slot_begins && bit_reg == (short_slots ? 7'd16 : 7'd32);
-  end else begin : gen_second
-    assign second_sample = slot_begins && bit_reg[5:4] == 2'd2;
+  always_comb begin
+    {frame_tick, first_sample, second_sample} = '0;
+    if (half_ends) begin
+      if (i2s_bclk) frame_tick = last_bit;
+      else if (bit_reg[3:0] == 4'd0) begin
+        first_sample = bit_reg == '0;
+        second_sample = bit_reg == BIT_W'(short_slots ? 16 : 32);
+      end
+    end
   end
-  assign first_sample = slot_begins && bit_reg[BIT_W-1:4] == '0;
 
 endmodule
 

@@ -31,6 +31,8 @@ module request_parser
 
     // Word bus, master. Held until ack; ack and rdata in one cycle, at most 8 cycles behind stb.
     output logic stb,
+    // An access begins: stb rises behind this clock, in which adr is that of the access already.
+    output logic starts,
     output logic we,
     output logic [31:2] adr,
     output logic [31:0] wdata,
@@ -78,8 +80,18 @@ module request_parser
   (* no_rw_check *) logic [7:0] header_mem[16];
   logic [7:0] header_byte_reg;
 
-  wire take_rx = rx_valid && rx_ready;
-  wire header_byte_in = state_reg == HEAD && take_rx;
+  // Functions and guards here let a simulator pass over what has nothing to do.
+  logic header_byte_in, payload_in;
+
+  // Behind the last byte of a request come fillers: dropped. Ready only with a byte.
+  always_comb begin
+    {rx_ready, header_byte_in, payload_in} = '0;
+    if (rx_valid) begin
+      rx_ready = !(state_reg == CHECK || state_reg == RANGE || (state_reg == WRITE && stb && !all_loaded_reg));
+      header_byte_in = state_reg == HEAD;
+      payload_in = state_reg == WRITE && !stb;
+    end
+  end
 
   always_ff @(posedge clk) begin
     if (header_byte_in) header_mem[index_reg] <= rx_byte;
@@ -88,9 +100,15 @@ module request_parser
 
   // -------------------------------------------------------------------------------------------- tests of the header
 
-  wire is_read = operation_reg == OPERATION_READ;
-  wire is_write = operation_reg == OPERATION_WRITE;
-  wire is_wait = operation_reg == OPERATION_WAIT;
+  function automatic logic is_read();
+    is_read = operation_reg == OPERATION_READ;
+  endfunction
+  function automatic logic is_write();
+    is_write = operation_reg == OPERATION_WRITE;
+  endfunction
+  function automatic logic is_wait();
+    is_wait = operation_reg == OPERATION_WAIT;
+  endfunction
   wire has_payload = operation_reg[6];
 
   // Is the range mapped. length_reg is the length less 1 by now. A function, so that a simulator works it out in state RANGE only.
@@ -116,18 +134,23 @@ module request_parser
   endfunction
 
   function automatic logic bad_length();
-    bad_length = is_wait ? length_reg != '0 : length_reg == '0 || length_reg > 16'd4096;
+    bad_length = is_wait() ? length_reg != '0 : length_reg == '0 || length_reg > 16'd4096;
   endfunction
 
   // -------------------------------------------------------------------------------------------- bytes of the reply
 
   wire reply_is_data = index_reg > LAST_HEADER_BYTE;
-  wire tx_free = !tx_valid || tx_take;
-  // The header's memory answers one clock late, so a header byte waits until tx_byte is empty.
-  wire load_header = state_reg == REPLY && !reply_is_data && !tx_valid;
-  wire load_data = state_reg == REPLY && reply_is_data && !all_loaded_reg && tx_free && data_valid_reg;
+  logic load_header, load_data;
+  always_comb begin
+    {load_header, load_data} = '0;
+    if (state_reg == REPLY) begin
+      // The header's memory answers one clock late, so a header byte waits until tx_byte is empty.
+      load_header = !reply_is_data && !tx_valid;
+      load_data = reply_is_data && !all_loaded_reg && (!tx_valid || tx_take) && data_valid_reg;
+    end
+  end
   function automatic logic payload_follows();
-    payload_follows = is_read && status_reg == STATUS_OK[2:0];
+    payload_follows = is_read() && status_reg == STATUS_OK[2:0];
   endfunction
 
   function automatic logic [7:0] reply_header_byte();
@@ -144,18 +167,15 @@ module request_parser
   // -------------------------------------------------------------------------------------------- address and data
 
   wire bus_done = stb && ack;
-  wire payload_in = state_reg == WRITE && take_rx && !stb;
 
   always_ff @(posedge clk)
     if (bus_done) address_reg[16:2] <= address_reg[16:2] + 15'd1;
-    else if (header_byte_in && index_reg[3:2] == 2'd1) address_reg <= {rx_byte, address_reg[31:8]};
-
-  wire length_byte_in = header_byte_in && index_reg[3:1] == 3'd4;
-  wire byte_counts = state_reg == CHECK || state_reg == SKIP && take_rx || payload_in || load_data;
+    else if (header_byte_in) if (index_reg[3:2] == 2'd1) address_reg <= {rx_byte, address_reg[31:8]};
 
   always_ff @(posedge clk)
-    if (length_byte_in) length_reg <= {rx_byte, length_reg[15:8]};
-    else if (byte_counts) length_reg <= length_reg - 16'd1;
+    if (header_byte_in) begin
+      if (index_reg[3:1] == 3'd4) length_reg <= {rx_byte, length_reg[15:8]};
+    end else if (payload_in || load_data || state_reg == CHECK || (state_reg == SKIP && rx_ready)) length_reg <= length_reg - 16'd1;
 
   always_ff @(posedge clk)
     if (bus_done && !we) data_reg <= rdata;
@@ -164,8 +184,6 @@ module request_parser
 
   // -------------------------------------------------------------------------------------------- state machine
 
-  // Behind the last byte of a request come fillers: dropped.
-  assign rx_ready = !(state_reg == CHECK || state_reg == RANGE || (state_reg == WRITE && stb && !all_loaded_reg));
   assign adr = address_reg[31:2];
   assign wdata = data_reg;
 
@@ -180,13 +198,28 @@ module request_parser
     due = left[31];
   endfunction
 
+  always_comb begin
+    starts = 1'b0;
+    if (selected && !rst)
+      case (state_reg)
+        WRITE: starts = payload_in && word_done;
+        REPLY: starts = (load_header && index_reg == '0 && payload_follows()) || (load_data && word_done && !last_of_payload);
+        default: ;
+      endcase
+  end
+
+  // An access under way ends by itself, also when `selected` falls, so that no slave sees a broken one.
+  always_ff @(posedge clk)
+    if (rst) stb <= 1'b0;
+    else if (starts) stb <= 1'b1;
+    else if (bus_done) stb <= 1'b0;
+
   always_ff @(posedge clk) begin
+    attention <= state_reg == REPLY && selected && !rst;
+
     // A byte that leaves, a bus access that ends: in any state.
     if (tx_take) tx_valid <= 1'b0;
-    if (bus_done) begin
-      stb <= 1'b0;
-      data_valid_reg <= !we;
-    end
+    if (bus_done) data_valid_reg <= !we;
 
     case (state_reg)
       HEAD:
@@ -210,32 +243,29 @@ module request_parser
         lane_reg <= address_reg[1:0];
         all_loaded_reg <= 1'b0;
         data_valid_reg <= 1'b0;
-        we <= is_write;
-        sel <= is_write ? 4'h0 : 4'hF;
+        we <= is_write();
+        sel <= is_write() ? 4'h0 : 4'hF;
         status_reg <= STATUS_OK[2:0];
         if (bad_start_reg || check_reg != 8'hFF) begin
           status_reg <= STATUS_BAD_HEADER[2:0];
           state_reg <= REPLY;
-        end else if (!(is_read || is_write || is_wait)) begin
+        end else if (!(is_read() || is_write() || is_wait())) begin
           status_reg <= STATUS_UNKNOWN_OPERATION[2:0];
           state_reg <= has_payload && length_reg != '0 ? SKIP : REPLY;
         end else if (bad_length()) begin
           status_reg <= STATUS_BAD_LENGTH[2:0];
           state_reg <= has_payload && length_reg != '0 ? SKIP : REPLY;
-        end else state_reg <= is_wait ? WAITING : RANGE;
+        end else state_reg <= is_wait() ? WAITING : RANGE;
       end
 
       RANGE: begin
         status_reg <= range_status();
-        if (is_write) state_reg <= range_status() == STATUS_OK[2:0] ? WRITE : SKIP;
-        else begin
-          state_reg <= REPLY;
-          stb <= range_status() == STATUS_OK[2:0];
-        end
+        if (is_write()) state_reg <= range_status() == STATUS_OK[2:0] ? WRITE : SKIP;
+        else state_reg <= REPLY;
       end
 
       SKIP:
-      if (take_rx) begin
+      if (rx_ready) begin
         if (last_of_payload) state_reg <= REPLY;
       end
 
@@ -248,10 +278,9 @@ module request_parser
             state_reg <= REPLY;
           end
         end
-      end else if (take_rx) begin
+      end else if (rx_ready) begin
         sel[lane_reg] <= 1'b1;
         lane_reg <= lane_reg + 2'd1;
-        stb <= word_done;
         all_loaded_reg <= last_of_payload;
       end
 
@@ -270,7 +299,6 @@ module request_parser
           lane_reg <= lane_reg + 2'd1;
           all_loaded_reg <= last_of_payload;
           if (word_done) data_valid_reg <= 1'b0;
-          stb <= word_done && !last_of_payload;
         end
         if (all_loaded_reg && tx_take) begin
           index_reg <= '0;
@@ -281,15 +309,10 @@ module request_parser
       default: ;  // DEAD
     endcase
 
-    attention <= state_reg == REPLY;
-
-    // An access under way ends by itself, so that no slave sees a broken one.
     if (rst || !selected) begin
       state_reg <= HEAD;
       index_reg <= '0;
       tx_valid  <= 1'b0;
-      attention <= 1'b0;
-      if (rst || !stb || ack) stb <= 1'b0;
     end
   end
 

@@ -62,7 +62,7 @@ module rig_core
 
   logic selected, rx_valid, rx_ready, tx_valid, tx_take;
   logic [7:0] rx_byte, tx_byte;
-  logic bus_stb, bus_we, bus_ack;
+  logic bus_stb, bus_starts, bus_we, bus_ack;
   /* verilator lint_off UNUSEDSIGNAL */  // the parser lets only mapped addresses through
   logic [31:2] bus_adr;
   /* verilator lint_on UNUSEDSIGNAL */
@@ -82,7 +82,7 @@ module rig_core
       .clk, .rst,
       .selected, .rx_valid, .rx_byte, .rx_ready, .tx_valid, .tx_byte, .tx_take,
       .attention,
-      .stb(bus_stb), .we(bus_we), .adr(bus_adr), .wdata(bus_wdata), .sel(bus_sel), .ack(bus_ack), .rdata(bus_rdata),
+      .stb(bus_stb), .starts(bus_starts), .we(bus_we), .adr(bus_adr), .wdata(bus_wdata), .sel(bus_sel), .ack(bus_ack), .rdata(bus_rdata),
       .now(now[31:0]), .event_waiting(events_waiting)
   );
 
@@ -101,9 +101,6 @@ module rig_core
     TRIGGER,
     FENCE
   } slave_t;
-
-  logic stb_memory, stb_core, stb_time, stb_events, stb_monitors, stb_engine, stb_midi, stb_spdif, stb_i2c, stb_trigger,
-      stb_fence;
 
   function automatic slave_t slave();
     logic [7:2] offset;
@@ -126,22 +123,27 @@ module rig_core
     else slave = CORE;
   endfunction
 
-  always_comb begin
-    {stb_memory, stb_core, stb_time, stb_events, stb_monitors, stb_engine} = '0;
-    {stb_midi, stb_spdif, stb_i2c, stb_trigger, stb_fence} = '0;
-    if (bus_stb)
+  // Strobes of the slaves, from flip-flops: decoded in the clock before the access, for that takes long.
+  logic stb_memory, stb_core, stb_time, stb_events, stb_monitors, stb_engine, stb_midi, stb_spdif, stb_i2c, stb_trigger,
+      stb_fence;
+
+  always_ff @(posedge clk) begin
+    if (rst || bus_ack) begin
+      {stb_memory, stb_core, stb_time, stb_events, stb_monitors, stb_engine} <= '0;
+      {stb_midi, stb_spdif, stb_i2c, stb_trigger, stb_fence} <= '0;
+    end else if (bus_starts)
       case (slave())
-        MEMORY: stb_memory = 1'b1;
-        TIME: stb_time = 1'b1;
-        EVENTS: stb_events = 1'b1;
-        MONITORS: stb_monitors = 1'b1;
-        ENGINE: stb_engine = 1'b1;
-        MIDI: stb_midi = 1'b1;
-        SPDIF: stb_spdif = 1'b1;
-        I2C: stb_i2c = 1'b1;
-        TRIGGER: stb_trigger = 1'b1;
-        FENCE: stb_fence = 1'b1;
-        default: stb_core = 1'b1;
+        MEMORY: stb_memory <= 1'b1;
+        TIME: stb_time <= 1'b1;
+        EVENTS: stb_events <= 1'b1;
+        MONITORS: stb_monitors <= 1'b1;
+        ENGINE: stb_engine <= 1'b1;
+        MIDI: stb_midi <= 1'b1;
+        SPDIF: stb_spdif <= 1'b1;
+        I2C: stb_i2c <= 1'b1;
+        TRIGGER: stb_trigger <= 1'b1;
+        FENCE: stb_fence <= 1'b1;
+        default: stb_core <= 1'b1;
       endcase
   end
 
@@ -150,9 +152,13 @@ module rig_core
   logic [31:0] rdata_memory, rdata_core, rdata_time, rdata_events, rdata_monitors, rdata_engine;
   logic [31:0] rdata_midi, rdata_spdif, rdata_i2c, rdata_trigger, rdata_fence;
 
-  // Nobody acknowledges without a strobe, and nobody else has one.
-  assign bus_ack = ack_memory || ack_core || ack_time || ack_events || ack_monitors || ack_engine
-      || ack_midi || ack_spdif || ack_i2c || ack_trigger || ack_fence;
+  // Nobody acknowledges without a strobe, and nobody else has one. Here as below, guards spare a simulator work.
+  always_comb begin
+    bus_ack = 1'b0;
+    if (bus_stb)
+      bus_ack = ack_memory || ack_core || ack_time || ack_events || ack_monitors || ack_engine
+          || ack_midi || ack_spdif || ack_i2c || ack_trigger || ack_fence;
+  end
 
   // Slaves that read 0 without a strobe are or-ed as they are: that is smaller than a multiplexer.
   function automatic logic [31:0] read_data();
@@ -223,12 +229,24 @@ module rig_core
       .monitor_valid, .monitor_stamp, .monitor_index, .monitor_address, .monitor_ready
   );
 
+  // The monitors see an access one clock behind its acknowledge, and name that time: their comparisons take long.
+  logic access_valid_reg, access_we_reg;
+  logic [16:2] access_adr_reg;
+
+  always_ff @(posedge clk) begin
+    access_valid_reg <= engine_ack && fenced_stb && !rst;
+    if (engine_ack) begin
+      access_we_reg  <= engine_we;
+      access_adr_reg <= engine_adr;
+    end
+  end
+
   bus_monitor #(.MONITORS(MONITOR_COUNT)) monitor (
       .clk, .rst,
       .bus_stb(stb_monitors), .bus_we, .bus_adr(bus_adr[15:2]), .bus_wdata, .bus_rdata(rdata_monitors),
       .bus_ack(ack_monitors),
       .now_lo(now[31:0]),
-      .access_valid(fenced_stb && engine_ack), .access_we(engine_we), .access_adr(engine_adr),
+      .access_valid(access_valid_reg), .access_we(access_we_reg), .access_adr(access_adr_reg),
       .monitor_valid, .monitor_stamp, .monitor_index, .monitor_address, .monitor_ready
   );
 
