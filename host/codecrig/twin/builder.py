@@ -46,6 +46,9 @@ VERILATOR_FLAGS = (
     "--noassert",
     "--no-timing",
     "-Wno-fatal",
+    # Keep the guards of the RTL, behind which idle logic is passed over: these would work it out in every clock.
+    "-fno-dfg",
+    "-fno-split",
 )  # fmt: skip
 COMMON_FLAGS = ("-fno-plt", "-pthread")
 # Generated code is not ours to warn about. Vectorising its many small flags makes it slower.
