@@ -101,6 +101,7 @@ def build(board: Board) -> Path:
         "PICO_BOARD": board.header,
         "CODECRIG_BUILD": f"0x{sources.build_id():08X}",
         "CMAKE_BUILD_TYPE": "Release",
+        "CMAKE_EXPORT_COMPILE_COMMANDS": "ON",
     }
     commands = [
         ["cmake", "-S", str(PORT), "-B", str(folder), *(f"-D{name}={value}" for name, value in settings.items())],
@@ -118,6 +119,19 @@ def build(board: Board) -> Path:
     return folder
 
 
+def footprint(folder: Path) -> dict[str, int]:
+    """Bytes that a built firmware takes: flash; RAM, where its code is copied to; of that what is zeroed; its stack."""
+    nm = subprocess.run(["arm-none-eabi-nm", "codecrig.elf"], cwd=folder, capture_output=True, text=True, check=True)
+    symbols = {words[-1]: int(words[0], 16) for words in map(str.split, nm.stdout.splitlines()) if len(words) == 3}
+    ram_start = 0x2000_0000
+    return {
+        "flash": symbols["__flash_binary_end"] - FLASH_START,
+        "ram": symbols["__bss_end__"] - ram_start,
+        "zeroed": symbols["__bss_end__"] - symbols["__bss_start__"],
+        "stack": symbols["__StackTop"] - symbols["__StackBottom"],
+    }
+
+
 def _say(text: str) -> None:
     print(text, file=sys.stderr)
 
@@ -130,8 +144,13 @@ def main(names: list[str]) -> int:
     try:
         for name in names or BOARDS:
             folder = build(BOARDS[name])
-            size = subprocess.run(["arm-none-eabi-size", "codecrig.elf"], cwd=folder, capture_output=True, text=True)
-            print(f"{folder / 'codecrig.uf2'}\n{size.stdout}", end="")
+            bytes_of = footprint(folder)
+            print(folder / "codecrig.uf2")
+            print(
+                f"  flash {bytes_of['flash']:,} bytes; "
+                f"RAM {bytes_of['ram']:,} bytes, {bytes_of['zeroed']:,} of them data; "
+                f"stack {bytes_of['stack']:,} bytes, of which `make firmware-figures` tells the use"
+            )
     except (BuildFailed, sources.SourceError) as error:
         _say(f"error: {error}")
         return 3

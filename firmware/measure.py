@@ -19,11 +19,13 @@ from codecrig import client
 from codecrig.board import Board, EventRecord, open_board
 from codecrig.link import Request
 from codecrig.link import registers as regs
+from codecrig.link.usb import UsbLink
 from codecrig.portcls import Format
 
 CLOCK_HZ = 61_440_000  # of the microcontroller
 BUS_BYTES_PER_S = 1_216_000  # 19 packets of 64 bytes in each of 1000 frames
 REQUEST_BYTES = 4096
+CONSOLE_TIMEOUT_MS = 10_000  # wall clock
 # From the event in the FPGA until its record is at the host, and until the host's answer to it has been carried out.
 LATENCY_LIMIT_MS = 2.0
 
@@ -166,6 +168,21 @@ def latency(board: Board, events: int = 300) -> tuple[list[float], list[float]]:
     return at_host, answered
 
 
+def deepest_calls(board: Board) -> None:
+    """What takes the most stack: every command of the console, log lines, refused requests, control transfers."""
+    link = board.link
+    assert isinstance(link, UsbLink)
+    device = link._device
+    device.ctrl_transfer(0x21, 0x22, 1, 1)  # a terminal listens
+    for command in ("help", "version", "log debug", "counters", "nonsense", "log off"):
+        device.write(0x03, f"{command}\r\n".encode())
+        device.read(0x83, 1024, CONSOLE_TIMEOUT_MS)
+        board.link.exchange([Request.read(0x9000_0000, 4), Request.read(regs.FPGA_ID, 4)])
+    for kind, length in ((1, 18), (2, 255), (0x0303, 64), (15, 64)):
+        device.ctrl_transfer(0x80, 6, kind if kind > 255 else kind << 8, 0, length)
+    device.ctrl_transfer(0xC0, 0x20, 0, 7, 178)
+
+
 def share_within(delays_ms: Sequence[float], limit_ms: float = LATENCY_LIMIT_MS) -> float:
     return sum(delay <= limit_ms for delay in delays_ms) / len(delays_ms)
 
@@ -201,6 +218,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=1.0, help="audio for the streams")
     options = parser.parse_args()
     with open_board(options.board) as board:
+        deepest_calls(board)
         flows = throughput(board)
         at_host, answered = latency(board)
         loaded: list[float] = []

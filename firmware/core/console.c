@@ -154,7 +154,7 @@ static void execute(char *line) {
 static void take_character(char character) {
   if (character != '\r' && character != '\n') {
     if (console.line_bytes < LINE_BYTES) {
-      console.line[console.line_bytes++] = (character >= ' ' && character <= '~') ? character : '?';
+      console.line[console.line_bytes++] = (char)((character >= ' ' && character <= '~') ? character : '?');
     } else {
       console.too_long = true;
     }

@@ -144,6 +144,8 @@ static bool refused(const uint8_t setup[8]) {
   const uint16_t value = tu_u16(setup[3], setup[2]);
   const bool control_endpoint = (setup[4] & 0x7Fu) == 0;
   switch (setup[0] & 0x1Fu) {
+    case TUSB_REQ_RCPT_DEVICE:
+      return setup[1] == TUSB_REQ_SET_CONFIGURATION && value > 1; /* TinyUSB would leave the one that is set */
     case TUSB_REQ_RCPT_INTERFACE:
       return setup[1] == TUSB_REQ_SET_INTERFACE && value != 0; /* no interface has alternates */
     case TUSB_REQ_RCPT_ENDPOINT:
@@ -166,6 +168,10 @@ void usb_check_setup(uint8_t to[8], const uint8_t from[8]) {
   if (standard && (from[1] >= 32u || in != ((device_to_host >> from[1] & 1u) != 0) || refused(from))) {
     to[1] = UNKNOWN_REQUEST;
   }
+}
+
+bool usb_configures_again(const uint8_t setup[8]) {
+  return setup[0] == 0x00 && setup[1] == TUSB_REQ_SET_CONFIGURATION && tu_u16(setup[3], setup[2]) == 1 && tud_mounted();
 }
 
 bool usb_interface_status(uint8_t rhport, uint8_t stage, tusb_control_request_t const *request) {

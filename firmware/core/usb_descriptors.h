@@ -41,6 +41,10 @@ enum { INTERFACE_BRIDGE, INTERFACE_CONSOLE, INTERFACE_CONSOLE_DATA, INTERFACE_CO
  * endpoint 0 and of endpoints that do not exist without an answer, and takes any alternate setting. Such a packet becomes one that stalls. */
 void usb_check_setup(uint8_t to[8], const uint8_t from[8]);
 
+/* SET_CONFIGURATION of the configuration that is set. It must reset endpoints, halts and toggles (9.1.1.5); TinyUSB 0.18 does nothing. So a port
+ * closes all endpoints and reports a bus reset before it. */
+bool usb_configures_again(const uint8_t setup[8]);
+
 /* For class drivers: GET_STATUS of an interface, which TinyUSB 0.18 leaves to them. true if the request was that. */
 bool usb_interface_status(uint8_t rhport, uint8_t stage, tusb_control_request_t const *request);
 

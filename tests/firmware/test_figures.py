@@ -61,7 +61,8 @@ def test_a_waiting_host_hears_of_events_in_time(emulated: Board) -> None:
 
 
 def test_stack_and_bus_are_clean(emulated: Board) -> None:
-    """After all of the above."""
+    """After all of the above, and what goes deepest."""
+    measure.deepest_calls(emulated)
     mcu = emulated.bench.statistics()["microcontroller"]
     assert 100 < mcu["stack_used"] < mcu["stack_bytes"] // 2
     assert (mcu["sequence_errors"], mcu["overflows"]) == (0, 0)

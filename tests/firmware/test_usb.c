@@ -172,6 +172,8 @@ TEST(usb_configurations) {
   CHECK_EQUAL(get_configuration(), 0);
   CHECK_EQUAL(host_control((control_t){0x00, SET_CONFIGURATION, 1, 0, 0}, NULL), 0);
   CHECK_EQUAL(get_configuration(), 1);
+  CHECK_EQUAL(host_control((control_t){0x00, SET_CONFIGURATION, 2, 0, 0}, NULL), CONTROL_STALLED);
+  CHECK_EQUAL(get_configuration(), 1);
   wire_expect_alive();
   CHECK_EQUAL(host_control((control_t){0x00, SET_CONFIGURATION, 1, 0, 0}, NULL), 0);
   wire_expect_alive();
@@ -284,6 +286,25 @@ TEST(usb_refused_board) {
   }
   native_refuse(NULL);
   rig_start();
+  wire_expect_alive();
+}
+
+/* What was queued is gone, halts are cleared, on every endpoint. */
+TEST(usb_configured_again) {
+  rig_start();
+  uint8_t request[12];
+  uint8_t packet[64];
+  uint16_t got = 0;
+  wire_request(request, OPERATION_READ, 1, BRIDGE_ID, 8, NULL);
+  wire_send(request, 12);
+  rig_run_us(1000);
+  CHECK_EQUAL(host_control((control_t){0x02, SET_FEATURE, 0, 0x83, 0}, NULL), 0);
+  for (int i = 0; i < 20; i++) {
+    CHECK_EQUAL(host_control((control_t){0x00, SET_CONFIGURATION, 1, 0, 0}, NULL), 0);
+    CHECK_EQUAL(native_usb_in(1, packet, 64, &got), NATIVE_NAK);
+    CHECK_EQUAL(native_usb_in(3, packet, 64, &got), NATIVE_NAK);
+    CHECK_EQUAL(get_configuration(), 1);
+  }
   wire_expect_alive();
 }
 

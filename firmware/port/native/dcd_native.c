@@ -213,6 +213,10 @@ native_handshake_t native_usb_setup(const uint8_t setup[8]) {
     endpoints[0][direction].stalled = false;
     endpoints[0][direction].armed = false;
   }
+  if (usb_configures_again(setup)) {
+    dcd_edpt_close_all(RHPORT);
+    dcd_event_bus_reset(RHPORT, TUSB_SPEED_FULL, false);
+  }
   uint8_t checked[8];
   usb_check_setup(checked, setup);
   dcd_event_setup_received(RHPORT, checked, false);

@@ -50,7 +50,7 @@ void *memcpy(void *restrict destination, const void *restrict source, size_t len
       }
       const word_t *words = (const word_t *)(from + (4u - odd));
       const size_t count = ((size_t)(end - to) - (4u - odd)) / 4u;
-      uint8_t *after = to;
+      uint8_t *after;
       if (odd == 1) {
         after = copy_shifted(to, words, words + count, carry, 8u);
       } else if (odd == 2) {

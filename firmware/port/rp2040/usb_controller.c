@@ -10,7 +10,13 @@
 #include "device/dcd.h"
 #include "usb_descriptors.h"
 
+static void reset_non_control_endpoints(void);
+
 static inline void checked_setup_received(uint8_t port, uint8_t const *setup, bool in_interrupt) {
+  if (usb_configures_again(setup)) {
+    reset_non_control_endpoints();
+    dcd_event_bus_reset(port, TUSB_SPEED_FULL, in_interrupt);
+  }
   uint8_t checked[8];
   usb_check_setup(checked, setup);
   dcd_event_setup_received(port, checked, in_interrupt);
