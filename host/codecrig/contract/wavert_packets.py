@@ -76,6 +76,15 @@ def _try_read(pin: WaveRTPin) -> ReadPacket | None:
         return None
 
 
+def _next_packet(rig: Rig, pin: WaveRTPin) -> ReadPacket:
+    """The next packet, once it is complete. An event may be that of a packet which was read already."""
+    while True:
+        expect_event(rig, pin)
+        packet = _try_read(pin)
+        if packet is not None:
+            return packet
+
+
 # ------------------------------------------------------------------ packets in
 
 
@@ -116,8 +125,7 @@ def packet_numbers_rise_by_one(rig: Rig) -> None:
             numbers = []
             pin.set_state(KSSTATE.RUN)
             for count in range(4):
-                expect_event(rig, pin)
-                numbers.append(_input(pin).get_read_packet().PacketNumber)
+                numbers.append(_next_packet(rig, pin).PacketNumber)
                 if count == 0:
                     again = _try_read(pin)
                     rig.expect(again is None, "a second call for the packet just read", "DEVICE_NOT_READY", again)
@@ -133,8 +141,7 @@ def packet_numbers_rise_by_one(rig: Rig) -> None:
                 pin.set_state(KSSTATE.RUN)
                 numbers = []
                 while len(numbers) < 7:
-                    expect_event(rig, pin)
-                    numbers.append(_input(pin).get_read_packet().PacketNumber)
+                    numbers.append(_next_packet(rig, pin).PacketNumber)
                 rig.expect(
                     all(after == (before + 1) & MASK32 for before, after in pairwise(numbers)) and 0 in numbers,
                     "numbers across the wrap", "one more each time, from 0xFFFFFFFF to 0", numbers,
@@ -157,8 +164,7 @@ def a_packet_lies_where_its_number_says(rig: Rig) -> None:
             size, block = pin.packet_bytes, form.block_bytes
             for _ in range(4):
                 pin.set_state(KSSTATE.RUN)
-                expect_event(rig, pin)
-                number = _input(pin).get_read_packet().PacketNumber
+                number = _next_packet(rig, pin).PacketNumber
                 # Frozen, so that the engine does not go on writing into the place of a single packet.
                 pin.set_state(KSSTATE.PAUSE)
                 written = max(0, rig.board.snapshot(CAPTURE).bytes - (number + packets) * size)
@@ -186,8 +192,7 @@ def _timed_packets(rig: Rig, pin: WaveRTPin, form: Format, frames: int, count: i
     host, found = HostTime(rig), []
     pin.set_state(KSSTATE.RUN)
     for _ in range(count):
-        expect_event(rig, pin)
-        packet = _input(pin).get_read_packet()
+        packet = _next_packet(rig, pin)
         now_s = seconds_of(rig, rig.system.performance_counter())
         host.sample()
         told_s = seconds_of(rig, packet.PerformanceCounterValue)
@@ -308,8 +313,7 @@ def flags_are_zero_and_more_data_is_true(rig: Rig) -> None:
         for turn in range(5):
             if turn == 3:
                 rig.system.sleep(3.4 * frames / form.sample_rate)
-            expect_event(rig, pin)
-            packet = _input(pin).get_read_packet()
+            packet = _next_packet(rig, pin)
             rig.expect_equal(f"Flags of packet {packet.PacketNumber}", packet.Flags, 0)
             snapshot = rig.board.snapshot(CAPTURE)
             at_real_time = snapshot.bytes < (packet.PacketNumber + 2) * pin.packet_bytes
@@ -444,7 +448,11 @@ def the_count_is_that_of_whole_packets_fetched(rig: Rig) -> None:
     ahead = wait_bytes(rig, RENDER, size)
     rig.expect_equal("count with the converter standing", pin.packet_count(), ahead.bytes // size)
     rig.note("packets fetched", f"{ahead.bytes // size}, with {ahead.frames} frames played", "GetPacketCount, snapshot")
+    pin.close()
     with rig.converter(InputSelect.LOOPBACK):
+        pin = open_pin(rig, RENDER, form, frames=96)
+        size = pin.packet_bytes
+        pin.set_state(KSSTATE.RUN)
         for _ in range(12):
             before = rig.board.snapshot(RENDER)
             count = pin.packet_count()
