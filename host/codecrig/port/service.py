@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from codecrig.portcls import NTSTATUS, IServiceGroup, IServiceSink, NtStatusError, System
+from codecrig.portcls import IRQL, NTSTATUS, IServiceGroup, IServiceSink, NtStatusError, System
 
 
 class ServiceGroup(IServiceGroup):
@@ -16,9 +16,9 @@ class ServiceGroup(IServiceGroup):
         self._cancel_delayed: Callable[[], bool] | None = None
 
     def destroy(self) -> None:
-        self.cancel_delayed_service()
+        self._cancel()
         for member in self._members.copy():
-            self.remove_member(member)
+            self._drop(member)
 
     @property
     def members(self) -> tuple[IServiceSink, ...]:
@@ -37,15 +37,21 @@ class ServiceGroup(IServiceGroup):
                 member.request_service()
 
     def add_member(self, service_sink: IServiceSink) -> None:
+        self._passive("add_member")
         service_sink.add_ref()
         self._members.append(service_sink)
 
     def remove_member(self, service_sink: IServiceSink) -> None:
+        self._passive("remove_member")
+        self._drop(service_sink)
+
+    def _drop(self, service_sink: IServiceSink) -> None:
         if service_sink in self._members:
             self._members.remove(service_sink)
             service_sink.release()
 
     def support_delayed_service(self) -> None:
+        self._passive("support_delayed_service")
         self._delayed_supported = True
 
     def request_delayed_service(self, delay: int) -> None:
@@ -53,10 +59,17 @@ class ServiceGroup(IServiceGroup):
             raise NtStatusError(
                 NTSTATUS.INVALID_DEVICE_REQUEST, "delayed service: call support_delayed_service of the group first"
             )
-        self.cancel_delayed_service()
+        self._cancel()
         self._cancel_delayed = self._system.set_timer(delay, self._serve)
 
     def cancel_delayed_service(self) -> None:
+        self._passive("cancel_delayed_service")
+        self._cancel()
+
+    def _passive(self, method: str) -> None:
+        self._system.require(IRQL.PASSIVE, f"IServiceGroup.{method}")
+
+    def _cancel(self) -> None:
         if self._cancel_delayed is not None:
             self._cancel_delayed()
             self._cancel_delayed = None

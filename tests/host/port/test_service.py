@@ -110,6 +110,20 @@ def test_levels_are_told_and_enforced(system: BoardSystem) -> None:
         pass
 
 
+def test_members_come_and_go_in_passive_context(system: BoardSystem) -> None:
+    group, sink = ServiceGroup(system), Sink(system)
+    with system.at(IRQL.DISPATCH):
+        for call, arguments in (
+            ("add_member", (sink,)),
+            ("remove_member", (sink,)),
+            ("support_delayed_service", ()),
+            ("cancel_delayed_service", ()),
+        ):
+            with pytest.raises(IrqlError, match=call):
+                getattr(group, call)(*arguments)
+    assert group.members == ()
+
+
 def test_a_spin_lock_taken_twice_is_a_deadlock() -> None:
     lock = SpinLock()
     with lock:

@@ -141,7 +141,7 @@ def cancelling_forgets_the_timer(objects: Objects) -> None:
     """CancelDelayedService forgets that there is a timer, but does not stop it."""
 
     class Group(ServiceGroup):
-        def cancel_delayed_service(self) -> None:
+        def _cancel(self) -> None:
             self._cancel_delayed: Callable[[], bool] | None = None
 
     with_group(objects, Group)
