@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from codecrig.board import Board
 from codecrig.cli.main import run
-from codecrig.player import play_song
+from codecrig.player import play_song, play_sound
 from codecrig.song import Song, TimedMessage, write_song
 
 
@@ -39,6 +40,44 @@ def test_a_song_leaves_byte_for_byte_and_in_time(board: Board) -> None:
     assert ended == b"\x85\x40\x00"  # the note that was left on
 
 
+def test_events_leave_at_their_times(board: Board) -> None:
+    """Timed by the board's clock: no host in the way."""
+    played = song(40, 100_000)
+    result = play_song(board, played, "dmus")
+    assert result.bytes_taken == result.bytes_due and result.wire is not None
+    assert bytes(each.value for each in result.wire) == b"".join(each.data for each in played.messages)
+    late = result.lateness_ticks(played)
+    assert len(late) == len(played.messages)
+    before_sysex = late[: len(late) // 2 - 1]
+    assert 0 <= min(before_sysex) and max(before_sysex) < board.clock.ticks(0.000_032)
+    board.sleep(0.005)
+    assert bytes(each.value for each in board.bench.midi_read()) == b"\x85\x40\x00"
+
+
+def test_a_song_sounds(board: Board) -> None:
+    """Through synthesizer, wave sink and converter: what the DAC gets is what was rendered, at the song's times."""
+    notes = [TimedMessage(n * 500_000, bytes([0x99, 40 + n, 100])) for n in range(4)]
+    result = play_sound(board, Song(tuple(notes)))
+    assert result.gaps == 0 and result.first_wrong_frame is None
+    assert result.frames_at_dac is not None and result.frames_at_dac > 0.25 * result.sound.sample_rate
+    assert result.first_sound_ticks is not None
+    assert abs(result.first_sound_ticks - result.start_ticks) < board.clock.ticks(0.001)
+
+
+def test_the_sound_of_a_song_becomes_a_file(tmp_path: Path) -> None:
+    path, wav = tmp_path / "song.mid", tmp_path / "sound" / "a.wav"
+    write_song(path, song(4, 500_000).messages)
+    hashes = []
+    for _ in range(2):
+        arguments = ["--model", "synth", "--out", str(wav), "--json", str(tmp_path / "result.json")]
+        assert run(["play", str(path), "--board", "model", *arguments]) == 0
+        result = json.loads((tmp_path / "result.json").read_text())
+        hashes.append(result["sound_sha256"])
+        assert result["wav"] == str(wav)
+    assert hashes[0] == hashes[1]
+    assert soundfile.info(wav).frames >= 1.2 * 48_000
+
+
 def test_a_file_is_played_and_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "song.mid"
     write_song(path, song(10, 50_000).messages)
@@ -52,7 +91,8 @@ def test_a_file_is_played_and_reported(tmp_path: Path, capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--model", "wavert"], "song.mid is played by midi; found wavert"),
+        (["--model", "wavert"], "song.mid is played by midi or dmus or synth; found wavert"),
+        (["--model", "synth"], "begins with MThd"),
         ([], "begins with MThd"),
     ],
 )

@@ -1,7 +1,8 @@
-"""play for MIDI files: a song on a board's MIDI port."""
+"""play for MIDI files: a song on a board's MIDI port, or as sound."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -9,30 +10,80 @@ from typing import Any
 from rich.markup import escape
 
 from codecrig.cli.common import BoardChoice, ExitStatus, Session, make_folder, plain, provenance
-from codecrig.player import SongRun, play_song
+from codecrig.player import SongModel, SongRun, SoundRun, play_song, play_sound
 from codecrig.song import Song, read_song
+from codecrig.wave import write_wave
 
 SUFFIXES = (".mid", ".midi", ".smf")
 """Files that are taken for songs."""
 
 
-def play_file(session: Session, file: Path, model: str, out: Path | None, choice: BoardChoice) -> int:
-    """Play a MIDI file, compare what left the output with it where somebody listens there, and say so."""
+def play_file(session: Session, file: Path, model: SongModel, out: Path | None, choice: BoardChoice) -> int:
+    """Play a MIDI file, compare what left the board with it where somebody listens there, and say so.
+
+    The synthesizer's sound goes to `out` if that is a WAV file, else to song.wav in the folder `out`.
+    """
     song = read_song(file)
+    wav = None
+    if model == "synth" and out is not None:
+        wav = out if out.suffix.lower() == ".wav" else out / "song.wav"
+        out = None if wav is out else out
+        make_folder(wav.parent)
     if out is not None:
         make_folder(out, "result.json", keep=file)
     with choice.open(session) as board:
         with session.progress(f"playing {file.name}") as progress:
-            run = play_song(board, song, progress=progress)
+            if model == "synth":
+                sound = play_sound(board, song, progress=progress)
+                figures = _sound_figures(sound, float(board.clock.rate))
+            else:
+                figures = _figures(song, play_song(board, song, model, progress=progress))
         facts = provenance(session, board, choice)
-    figures = _figures(song, run)
+    if wav is not None:
+        write_wave(wav, sound.sound)
+        figures["wav"] = str(wav)
     status = {"passed": ExitStatus.PASSED, "interrupted": ExitStatus.INTERRUPTED}.get(
         figures["verdict"], ExitStatus.FAILED
     )
-    session.say(_headline(file, figures))
+    session.say((_sound_headline if model == "synth" else _headline)(file, figures))
     result = plain({"file": str(file), "model": model, **figures, "provenance": facts})
     session.write_json(result, status, None if out is None else out / "result.json")
     return status
+
+
+def _sound_figures(run: SoundRun, ticks_per_second: float) -> dict[str, Any]:
+    problems = []
+    if run.gaps:
+        problems.append(f"{run.gaps} windows came too late for the converter")
+    if run.first_wrong_frame is not None:
+        problems.append(f"frame {run.first_wrong_frame} behind the first sound at the DAC is not what was rendered")
+    late = None
+    if run.first_sound_ticks is not None:
+        late = (run.first_sound_ticks - run.start_ticks) / ticks_per_second * 1e6
+    return {
+        "verdict": "interrupted" if run.interrupted else "failed" if problems else "passed",
+        "problems": problems,
+        "messages": run.messages,
+        "seconds": run.sound.seconds,
+        "sample_rate": run.sound.sample_rate,
+        "gaps": run.gaps,
+        "frames_at_dac": run.frames_at_dac,
+        "first_sound_us": late,
+        "sound_sha256": hashlib.sha256(run.sound.to_bytes()).hexdigest(),
+    }
+
+
+def _sound_headline(file: Path, figures: dict[str, Any]) -> str:
+    name = escape(file.name)
+    if figures["verdict"] == "interrupted":
+        return f"{name}: interrupted after {figures['seconds']:.2f} s"
+    if figures["problems"]:
+        return f"[red]{name}: {escape('; '.join(figures['problems']))}[/]"
+    heard = "nobody listens at the DAC"
+    if figures["frames_at_dac"] is not None:
+        heard = f"{figures['frames_at_dac']} frames at the DAC are those rendered, bit for bit"
+    written = f"; {escape(figures['wav'])}" if "wav" in figures else ""
+    return f"{name}: {figures['messages']} messages, {figures['seconds']:.2f} s of sound; {heard}{written}"
 
 
 def _figures(song: Song, run: SongRun) -> dict[str, Any]:

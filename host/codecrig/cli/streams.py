@@ -92,7 +92,7 @@ def loopback(
 @click.argument("file", type=FILE)
 @click.option(
     "--model", type=click.Choice([*STREAM_MODELS, *SONG_MODELS]),
-    help=f"Windows' stream objects: {STREAM_MODELS[0]} unless another is named, midi for a MIDI file.",
+    help=f"Windows' stream objects: {STREAM_MODELS[0]} unless another is named; for a MIDI file midi, dmus, or synth.",
 )
 @resample_option
 @out_option(None)
@@ -105,7 +105,9 @@ def play(
 ) -> int:
     """Play FILE: audio, telling underruns, position rate and jitter; or a MIDI file on the board's MIDI output.
 
-    With --out, result.json and for audio report.html are written there.
+    A MIDI file leaves as bytes timed by the host (--model midi), as events timed by the board (dmus), or sounds through
+    the converter (synth). With --out, result.json and for audio report.html are written there; for synth song.wav, or
+    the one WAV file that --out names.
 
     Example: codecrig play speech.wav --pace real
     """
@@ -114,7 +116,8 @@ def play(
         wanted = " or ".join(SONG_MODELS if is_song else STREAM_MODELS)
         raise click.BadParameter(f"{file.name} is played by {wanted}; found {model}", param_hint="--model")
     if is_song:
-        return songs.play_file(session, file, model or SONG_MODELS[0], out, choice)
+        song_model = next((each for each in SONG_MODELS if each == model), SONG_MODELS[0])
+        return songs.play_file(session, file, song_model, out, choice)
     stream_model = next((each for each in STREAM_MODELS if each == model), STREAM_MODELS[0])
     audio = load(file, choice.board_profile(), resample=resample)
     if out is not None:

@@ -470,6 +470,11 @@ class DMusRenderPin(DMusPin):
         """Messages that the sequencer still holds."""
         return len(self._queue)
 
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of these."""
+        return sum(len(data) for _, _, data, _ in self._queue)
+
     def submit(self, time: int, data: bytes, *, channel_group: int = 1) -> None:
         """One message with its status byte, to be presented at stream time `time` (100 ns), or at once if that is past.
 
