@@ -84,7 +84,7 @@ module core_registers
   endfunction
 
   // Words by address, in two pages: constants and what the host wrote; behind them the values before the first write.
-  (* no_rw_check, ram_style = "block" *) logic [31:0] words[128];
+  (* no_rw_check, ram_style = "block" *) logic [31:0] words[128]  /* verilator public_flat_rw */;
   logic [31:0] word;
   logic scratch_known_reg, seed_known_reg;
 

@@ -5,7 +5,7 @@ import { ConsoleLogger, LogLevel, RP2040 } from 'rp2040js';
 
 import { BOOT_LOADER_BREAKPOINT, bootRom } from './boot_rom.js';
 import { segments, symbol } from './elf.js';
-import { repairExceptionEntry, repairFlashNumber, repairRevision, repairSpi, repairWakeUp } from './repairs.js';
+import { repairExceptionEntry, repairFlashNumber, repairPio, repairRevision, repairSpi, repairWakeUp } from './repairs.js';
 import { UsbDevice } from './usb_device.js';
 
 // Time is handed to the peripherals in such steps, or at the next alarm.
@@ -35,6 +35,7 @@ export class Machine {
     repairSpi(mcu, mcu.spi[0], (bytes) => fpga.exchange(bytes));
     repairFlashNumber(mcu.peripherals[0x18000], serial);
     repairRevision(mcu);
+    this.pio = repairPio(mcu);
     this.usb = new UsbDevice(mcu);
     this.left = false; // for the boot loader
     this.pending = 0;
@@ -99,8 +100,10 @@ export class Machine {
       if (core.waiting && core.pendingInterrupts & core.enabledInterrupts) core.waiting = false; // a wake-up that came before WFI
       if (core.waiting) {
         this.commit();
-        const next = clock.nextAlarm ? Math.min(clock.nanosToNextAlarm, until - clock.nanos) : until - clock.nanos;
-        clock.tick(Math.max(next, cycle));
+        let next = clock.nextAlarm ? Math.min(clock.nanosToNextAlarm, until - clock.nanos) : until - clock.nanos;
+        if (this.pio.active) next = Math.min(next, STEP_NS);
+        this.pending = Math.max(next, cycle);
+        this.commit();
         continue;
       }
       const before = core.cycles;
@@ -119,6 +122,8 @@ export class Machine {
   commit() {
     const step = this.pending;
     this.pending = 0;
-    if (step > 0) this.mcu.clock.tick(step);
+    if (step <= 0) return;
+    this.mcu.clock.tick(step);
+    if (this.pio.active) this.pio.advance((step * this.mcu.clkSys) / 1e9);
   }
 }

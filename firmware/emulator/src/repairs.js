@@ -34,6 +34,37 @@ export function repairSpi(mcu, spi, exchange) {
   };
 }
 
+// The PIO blocks step with the system clock. The emulator steps them in a timer of the event loop, which the lock-step never comes
+// back to. Returns how far they may be carried on: advance(cycles), to be called in small steps; and whether any of them runs.
+export function repairPio(mcu) {
+  let time = 0;
+  const blocks = mcu.pio.map((pio) => ({ pio, machines: pio.machines.map((machine) => ({ machine, at: 0 })) }));
+  for (const { pio } of blocks) pio.run = () => {};
+  return {
+    get active() {
+      return blocks.some(({ pio }) => !pio.stopped);
+    },
+    advance(cycles) {
+      time += cycles;
+      for (const { pio, machines } of blocks) {
+        if (pio.stopped) continue;
+        for (const each of machines) {
+          const { machine } = each;
+          if (!machine.enabled) continue;
+          if (each.at < time - cycles) each.at = time - cycles; // it was stopped until now
+          while (each.at < time) {
+            const before = machine.cycles;
+            machine.step();
+            each.at += Math.max(1, machine.cycles - before) * machine.clockDivInt;
+            pio.checkChangedPins();
+            if (machine.waiting) each.at = Math.max(each.at, time);
+          }
+        }
+      }
+    },
+  };
+}
+
 // The flash answers "read unique ID" (4Bh: four dummy bytes, then eight of number). `serial` is a BigInt.
 export function repairFlashNumber(ssi, serial) {
   const number = Buffer.alloc(8);

@@ -5,7 +5,7 @@ import test from 'node:test';
 
 import { RP2040 } from 'rp2040js';
 
-import { repairExceptionEntry, repairFlashNumber, repairRevision, repairSpi, repairWakeUp } from '../src/repairs.js';
+import { repairExceptionEntry, repairFlashNumber, repairPio, repairRevision, repairSpi, repairWakeUp } from '../src/repairs.js';
 
 const SRAM = 0x2000_0000;
 const IRQ = 5;
@@ -133,4 +133,30 @@ test('the chip is of revision B2', () => {
   assert.notEqual(revision(mcu), 2, 'the fault has gone: drop the repair');
   repairRevision(mcu);
   assert.equal(revision(mcu), 2);
+});
+
+// A state machine that counts, in a program that never comes back to the event loop.
+function pioCycles(repair) {
+  const mcu = new RP2040();
+  const pio = repair ? repairPio(mcu) : undefined;
+  const begin = 0x5020_0000;
+  mcu.writeUint32(begin + 0x48, 0xa042); // nop, at instruction 0
+  mcu.writeUint32(begin + 0x0cc, 0); // wrap from 0 to 0
+  mcu.writeUint32(begin, 1); // enable the first machine
+  const counts = [mcu.pio[0].machines[0].cycles];
+  for (let step = 0; step < 10; step++) {
+    mcu.clock.tick(1000);
+    pio?.advance(125);
+    counts.push(mcu.pio[0].machines[0].cycles);
+  }
+  mcu.pio[0].stop();
+  return counts;
+}
+
+test('PIO keeps step with the clock', () => {
+  const faulty = pioCycles(false);
+  assert.ok(faulty[0] > 500 && faulty[10] === faulty[0], 'the fault has gone: drop the repair');
+  const repaired = pioCycles(true);
+  assert.equal(repaired[0], 0);
+  assert.ok(Math.abs(repaired[1] - 125) <= 1 && Math.abs(repaired[10] - 1250) <= 1, `${repaired}`);
 });

@@ -40,6 +40,7 @@ static uint spi_rx_channel;
 static uint config_channel;
 static uint config_machine;
 static bool config_sending;
+static bool config_emptied; /* DMA and FIFO are; the last bits may be on their way */
 
 /* ---------------------------------------------------------------- SPI to the running FPGA */
 
@@ -153,13 +154,19 @@ void port_fpga_config_send(const uint8_t *bytes, uint32_t length) {
   channel_config_set_transfer_data_size(&config, DMA_SIZE_8);
   channel_config_set_dreq(&config, pio_get_dreq(pio0, config_machine, true));
   config_sending = true;
-  pio0->fdebug = 1u << (PIO_FDEBUG_TXSTALL_LSB + config_machine); /* set again when the last bit has gone */
+  config_emptied = false;
   dma_channel_configure(config_channel, &config, &pio0->txf[config_machine], bytes, length, true);
 }
 
 bool port_fpga_config_busy(void) {
-  const bool stalled = (pio0->fdebug & (1u << (PIO_FDEBUG_TXSTALL_LSB + config_machine))) != 0;
-  if (!dma_channel_is_busy(config_channel) && stalled) {
+  const uint32_t stalled = 1u << (PIO_FDEBUG_TXSTALL_LSB + config_machine);
+  if (!config_sending || dma_channel_is_busy(config_channel) || !pio_sm_is_tx_fifo_empty(pio0, config_machine)) {
+    return config_sending;
+  }
+  if (!config_emptied) {
+    config_emptied = true;
+    pio0->fdebug = stalled; /* it stands from before the transfer; now it comes back when the last bit has gone */
+  } else if ((pio0->fdebug & stalled) != 0) {
     config_sending = false;
   }
   return config_sending;

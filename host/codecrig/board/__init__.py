@@ -16,7 +16,7 @@ from codecrig.board.board import (
 from codecrig.board.clock import BoardClock, ClockFit, ClockPoint, fit_points
 from codecrig.board.errors import BenchMissing, BoardError, EnvironmentProblem, EventsLost, ProfileError
 from codecrig.board.events import EventRecord, Events
-from codecrig.board.opening import BoardListing, board_profile, list_boards, open_board
+from codecrig.board.opening import BoardListing, Connection, board_profile, connect, list_boards, open_board
 from codecrig.board.profile import BoardProfile, find_profile, load_profile
 from codecrig.board.system import BoardSystem
 
@@ -32,6 +32,7 @@ __all__ = [
     "BoardSystem",
     "ClockFit",
     "ClockPoint",
+    "Connection",
     "EnvironmentProblem",
     "EventRecord",
     "Events",
@@ -44,6 +45,7 @@ __all__ = [
     "TriggerWires",
     "TwinBench",
     "board_profile",
+    "connect",
     "describe_address",
     "find_profile",
     "fit_points",

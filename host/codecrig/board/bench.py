@@ -17,7 +17,31 @@ import numpy.typing as npt
 from codecrig.board.errors import BenchMissing, BoardError
 from codecrig.link import Control
 
-CAPABILITIES = ("tap", "inject", "trigger", "cable", "codec", "midi", "spdif", "usb", "statistics")
+CAPABILITIES = ("tap", "inject", "trigger", "cable", "codec", "midi", "spdif", "usb", "power", "fault", "statistics")
+FAULTS = {
+    "bit-clock-stuck": "the bit clock does not reach the converter",
+    "word-clock-stuck": "the word clock does not reach the converter",
+    "dac-data-stuck": "the data line to the DAC is stuck",
+    "adc-data-stuck": "the data line from the ADC is stuck",
+    "channels-swapped": "left and right of the ADC are exchanged",
+    "bit-clock-inverted": "the converter works with the wrong edges of the bit clock",
+    "slot-early": "the converter's data begin one bit clock early",
+    "slot-late": "the converter's data begin one bit clock late",
+    "codec-dead": "the converter is without power or master clock",
+    "memory-bit": "one bit of audio memory is stuck",
+    "serial-bit-errors": "bits of the serial link between microcontroller and FPGA flip",
+    "other-bitstream": "the FPGA holds another build",
+    "foreign-bitstream": "the FPGA holds a design that is not codecrig",
+    "no-fpga": "there is no FPGA",
+    "done-low": "the FPGA never becomes ready",
+}
+"""What a simulated board can be made to suffer, at its pins and in its memory."""
+_FAULT_SETTINGS: dict[str, dict[str, Any]] = {
+    "memory-bit": {"address": 0x12345, "bit": 3, "level": True},
+    "serial-bit-errors": {"line": "miso", "every": 30011},
+    "other-bitstream": {"build": 0x0BAD0BAD},
+}
+"""Where and how, unless somebody says otherwise."""
 CABLE_FAULTS = ("none", "open", "stuck0", "stuck1", "swap")
 
 Samples = npt.NDArray[np.int32]
@@ -31,6 +55,8 @@ class Tap:
     first_ticks: int
     """Board time of the first frame."""
     samples: Samples
+    adc_frames: int | None = None
+    """Since the start: frames in which the ADC sent anything at its own pin; None if nobody listens there."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +186,18 @@ class Bench:
         """Pull or plug the USB cable."""
         raise self._missing("usb")
 
+    def power_cycle(self) -> None:
+        """Switch the microcontroller off and on; it comes back to the bus."""
+        raise self._missing("power")
+
+    def fault(self, name: str = "none", **settings: Any) -> None:
+        """Break something, one of `FAULTS`, in addition to what is broken; `none` mends all.
+
+        Settings: `level` of what is stuck; `address` and `bit` of memory; `line` (`mosi` or `miso`) and `every` how
+        many bits; `build`.
+        """
+        raise self._missing("fault")
+
     def statistics(self) -> dict[str, Any]:
         """Counters of the simulated board: ticks, host time, cycles, SPI edges, codec frames, USB bytes and NAKs."""
         raise self._missing("statistics")
@@ -192,8 +230,8 @@ class TwinBench(Bench):
 
     def tap_read(self) -> Tap:
         reply = self._call("tap", action="read")
-        data = base64.b64decode(reply["samples"])
-        return Tap(int(reply["tick"]), np.frombuffer(data, dtype="<i4").reshape(-1, 2).astype(np.int32))
+        samples = np.frombuffer(base64.b64decode(reply["samples"]), dtype="<i4").reshape(-1, 2).astype(np.int32)
+        return Tap(int(reply["tick"]), samples, reply.get("adc_frames"))
 
     def tap_stop(self) -> None:
         self._call("tap", action="stop")
@@ -268,6 +306,14 @@ class TwinBench(Bench):
 
     def usb(self, plugged: bool) -> None:
         self._call("usb", action="plug" if plugged else "unplug")
+
+    def power_cycle(self) -> None:
+        self._call("power", action="cycle")
+
+    def fault(self, name: str = "none", **settings: Any) -> None:
+        if name not in ("none", *FAULTS):
+            raise ValueError(f"unknown fault {name!r}; known: none, {', '.join(FAULTS)}")
+        self._call("fault", name=name, **{**_FAULT_SETTINGS.get(name, {}), **settings})
 
     def statistics(self) -> dict[str, Any]:
         return {name: value for name, value in self._call("status").items() if name != "ok"}

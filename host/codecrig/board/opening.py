@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import msgspec
 
 from codecrig import package_version
-from codecrig.board.bench import TwinBench
+from codecrig.board.bench import Bench, TwinBench
 from codecrig.board.board import Board
 from codecrig.board.errors import BoardError, EnvironmentProblem, ProfileError
 from codecrig.board.profile import BoardProfile, find_profile, load_profile, profile_files
-from codecrig.link import Control, Link, LinkError
+from codecrig.link import Control, Link, LinkError, Reply, Request
 
 if TYPE_CHECKING:
     from codecrig.link.recording import Recorder, Recording
@@ -56,6 +56,64 @@ class BoardListing:
     """For a board without a profile: text ready to become its board.toml."""
 
 
+class Connection:
+    """The way to one board, before anything is asked of it: its FPGA may be empty.
+
+    A context manager, which closes the link. `board` hands all of it over to a Board.
+    """
+
+    def __init__(
+        self, link: Link, profile: BoardProfile, bench: Bench, on_close: Sequence[Callable[[], None]] = ()
+    ) -> None:
+        self.link = link
+        self.profile = profile
+        self.bench = bench
+        self._on_close = list(on_close)
+        self._taken = False
+
+    def board(self) -> Board:
+        """The board, in a known state. It closes the link, also if this fails."""
+        self._taken = True
+        return Board(self.link, self.profile, bench=self.bench, on_close=self._on_close)
+
+    def lend(self) -> Board:
+        """The same, but closing that board leaves the connection open."""
+        return Board(_Lent(self.link), self.profile, bench=self.bench)
+
+    def close(self) -> None:
+        """Close the link, and a twin with it. Harmless if a board has it, or twice."""
+        if self._taken:
+            return
+        self._taken = True
+        with ExitStack() as steps:
+            for step in reversed([self.link.close, *self._on_close]):
+                steps.callback(step)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Lent(Link):
+    """A link that stays open when its user closes it."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self.name = link.name
+        self.serial = link.serial
+
+    def exchange(self, requests: Sequence[Request]) -> list[Reply]:
+        return self._link.exchange(requests)
+
+    def host_time_ns(self) -> int:
+        return self._link.host_time_ns()
+
+    def close(self) -> None:
+        pass
+
+
 def open_board(
     name: str = "twin",
     *,
@@ -74,6 +132,30 @@ def open_board(
     Raises EnvironmentProblem if the name is unknown or no such board is there, LinkError or BoardError if it is there
     but does not answer as it should.
     """
+    return connect(
+        name,
+        serial=serial,
+        profile=profile,
+        clock_ppm=clock_ppm,
+        pace=pace,
+        trace=trace,
+        log=log,
+        record=record,
+    ).board()
+
+
+def connect(
+    name: str = "twin",
+    *,
+    serial: str | None = None,
+    profile: Path | None = None,
+    clock_ppm: float | None = None,
+    pace: Pace = "virtual",
+    trace: Path | None = None,
+    log: Path | None = None,
+    record: Path | None = None,
+) -> Connection:
+    """The way to a board, which may not be ready for use: see `open_board` for the options and what is raised."""
     kind, _, rest = name.partition(":")
     if kind == "replay" and rest:
         options = {"serial": serial, "profile": profile, "clock_ppm": clock_ppm, "trace": trace, "record": record}
@@ -103,7 +185,7 @@ def _open(
     trace: Path | None,
     log: Path | None,
     recorder: Recorder | None,
-) -> Board:
+) -> Connection:
     kind, _, _ = name.partition(":")
     if kind == "usbip" and ":" in name:
         return _open_usbip(name, load_profile(profile or find_profile("twin")), serial, recorder)
@@ -130,7 +212,7 @@ def _open(
     return _open_usb(loaded, serial, recorder)
 
 
-def _board(
+def _connection(
     link: Link,
     profile: BoardProfile,
     recorder: Recorder | None,
@@ -138,7 +220,7 @@ def _board(
     control: Control | None = None,
     capabilities: Collection[str] = (),
     on_close: Sequence[Callable[[], None]] = (),
-) -> Board:
+) -> Connection:
     """The board behind `link`; all that passes is written down if there is a recorder."""
     closing = list(on_close)
     if recorder is not None:
@@ -158,18 +240,18 @@ def _board(
         link = recorder.link(link)
         control = recorder.control(control) if control is not None else None
         closing.append(recorder.close)
-    bench = TwinBench(control, capabilities) if control is not None else None
-    return Board(link, profile, bench=bench, on_close=closing)
+    bench = TwinBench(control, capabilities) if control is not None else Bench()
+    return Connection(link, profile, bench, closing)
 
 
-def _open_replay(file: Path, options: list[str]) -> Board:
+def _open_replay(file: Path, options: list[str]) -> Connection:
     from codecrig.link.recording import ReplayLink
 
     if options:
         raise EnvironmentProblem(f"a replay takes no {', '.join(options)}: the recording says it all; leave it out")
     recording, profile = _recording(file)
     link = ReplayLink(recording)
-    return _board(link, profile, None, control=link, capabilities=recording.heading.bench)
+    return _connection(link, profile, None, control=link, capabilities=recording.heading.bench)
 
 
 def board_profile(name: str, profile: Path | None = None) -> BoardProfile:
@@ -194,7 +276,7 @@ def _recording(file: Path) -> tuple[Recording, BoardProfile]:
         ) from error
 
 
-def _open_model(profile: BoardProfile, clock_ppm: float | None, recorder: Recorder | None) -> Board:
+def _open_model(profile: BoardProfile, clock_ppm: float | None, recorder: Recorder | None) -> Connection:
     from codecrig.link.model import ModelLink
     from codecrig.model import CodecSettings
 
@@ -204,10 +286,10 @@ def _open_model(profile: BoardProfile, clock_ppm: float | None, recorder: Record
         frame_clocks=profile.frame_clocks,
         codec=CodecSettings(**msgspec.structs.asdict(profile.analog)),
     )
-    return _board(link, profile, recorder, control=link.control, capabilities=[*profile.bench, "statistics"])
+    return _connection(link, profile, recorder, control=link.control, capabilities=[*profile.bench, "statistics"])
 
 
-def _open_cocotb(profile: BoardProfile, clock_ppm: float | None) -> Board:
+def _open_cocotb(profile: BoardProfile, clock_ppm: float | None) -> Connection:
     try:
         from codecrig.link import cocotb
     except ImportError as error:
@@ -221,10 +303,10 @@ def _open_cocotb(profile: BoardProfile, clock_ppm: float | None) -> Board:
             f"next step: write the bench as docs/cocotb.md shows, or choose another board"
         )
     link = cocotb.CocotbLink(offer.front, clock_ppm=profile.clock_ppm if clock_ppm is None else clock_ppm)
-    return Board(link, profile, bench=offer.bench)
+    return Connection(link, profile, offer.bench if offer.bench is not None else Bench())
 
 
-def _open_usb(profile: BoardProfile, serial: str | None, recorder: Recorder | None) -> Board:
+def _open_usb(profile: BoardProfile, serial: str | None, recorder: Recorder | None) -> Connection:
     from codecrig.link import usb
 
     try:
@@ -236,10 +318,10 @@ def _open_usb(profile: BoardProfile, serial: str | None, recorder: Recorder | No
         )
     except usb.DeviceNotFound as error:
         raise EnvironmentProblem(f"board {profile.name!r}: {error}") from error
-    return _board(link, profile, recorder)
+    return _connection(link, profile, recorder)
 
 
-def _open_usbip(name: str, profile: BoardProfile, serial: str | None, recorder: Recorder | None) -> Board:
+def _open_usbip(name: str, profile: BoardProfile, serial: str | None, recorder: Recorder | None) -> Connection:
     from codecrig.link import usb
     from codecrig.link.usbip import UsbipBackend
 
@@ -257,7 +339,7 @@ def _open_usbip(name: str, profile: BoardProfile, serial: str | None, recorder: 
         )
     except LinkError as error:
         raise EnvironmentProblem(f"{name}: {error}") from error
-    return _board(link, profile, recorder)
+    return _connection(link, profile, recorder)
 
 
 def _open_twin(
@@ -267,7 +349,7 @@ def _open_twin(
     trace: Path | None,
     log: Path | None,
     recorder: Recorder | None,
-) -> Board:
+) -> Connection:
     from codecrig import twin
     from codecrig.link import usb
     from codecrig.link.usbip import UsbipBackend
@@ -295,16 +377,16 @@ def _open_twin(
             explain=control.why_dead,
             timeout_s=usb.TWIN_TIMEOUT_S,
         )
-        board = _board(
+        connection = _connection(
             link,
             profile,
             recorder,
             control=control,
-            capabilities=[*profile.bench, "usb", "statistics"],
+            capabilities=[*profile.bench, "usb", "power", "fault", "statistics"],
             on_close=[control.close, process.close],
         )
         undo.pop_all()
-    return board
+    return connection
 
 
 class _TwinControl:

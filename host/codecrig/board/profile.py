@@ -68,6 +68,17 @@ class UsbProfile(_Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Empty: any board of this kind."""
 
 
+class WiringProfile(_Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the converter's signals can be probed, in words."""
+
+    master_clock: str = ""
+    bit_clock: str = ""
+    word_clock: str = ""
+    dac_data: str = ""
+    adc_data: str = ""
+    cable: str = ""
+
+
 class ConverterProfile(_Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The audio converter beside the FPGA."""
 
@@ -76,6 +87,7 @@ class ConverterProfile(_Table, frozen=True, forbid_unknown_fields=True, kw_only=
     sample_bits: _Positive = 24
     group_delay_frames: _NotNegative = 0
     """DAC plus ADC, from the data sheet."""
+    wiring: WiringProfile = WiringProfile()
 
 
 class AnalogProfile(_Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -97,6 +109,8 @@ class LimitsProfile(_Table, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """Digital loopback; the analog path adds the converter's group delay."""
     position_rate_error_ppm: Annotated[float, msgspec.Meta(gt=0)] | None = None
     position_jitter_frames: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    clock_error_ppm: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    """Of the board's clock by the host's."""
 
 
 class BoardProfile(_Table, frozen=True, forbid_unknown_fields=True, kw_only=True):

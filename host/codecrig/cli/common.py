@@ -26,9 +26,10 @@ from codecrig.board import (
     Board,
     BoardError,
     BoardProfile,
+    Connection,
     EnvironmentProblem,
     board_profile,
-    open_board,
+    connect,
 )
 from codecrig.link import LinkError
 from codecrig.song import SongError
@@ -281,13 +282,17 @@ class BoardChoice:
 
     def open(self, session: Session) -> Board:
         """The board, open; a twin is built first if need be."""
+        return self.connect(session).board()
+
+    def connect(self, session: Session) -> Connection:
+        """The way to the board, which may not be ready for use; a twin is built first if need be."""
         log.info("opening board %s", self.name)
         if ":" not in self.name:  # a board of ours, which may have to be built first
             profile = self.board_profile()
             if profile.kind == "twin":
                 self._build_twin(session, emulated=profile.microcontroller == "rp2040")
         with session.progress(f"starting {self.name}"):
-            board = open_board(
+            connection = connect(
                 self.name,
                 serial=self.serial,
                 profile=self.profile,
@@ -296,8 +301,8 @@ class BoardChoice:
                 trace=self.trace,
                 record=self.record,
             )
-        log.info("board %s, serial %s, is open", board.profile.name, board.serial)
-        return board
+        log.info("board %s, serial %s, is there", connection.profile.name, connection.link.serial)
+        return connection
 
     def _build_twin(self, session: Session, emulated: bool) -> None:
         """Builds on first use, and says so: it takes a minute or two."""

@@ -6,7 +6,7 @@ faults, counters). Nothing here speaks the wire format or USB: that is the link'
 
 from __future__ import annotations
 
-from codecrig.twin.builder import BuildError, Emulation, MissingTool, build, build_emulation
+from codecrig.twin.builder import BuildError, Emulation, MissingTool, build, build_emulation, design_id
 from codecrig.twin.control import TwinControl, TwinControlError
 from codecrig.twin.process import CodecSettings, TwinError, TwinProcess
 
@@ -21,4 +21,5 @@ __all__ = [
     "TwinProcess",
     "build",
     "build_emulation",
+    "design_id",
 ]

@@ -250,8 +250,13 @@ def _native_folder() -> Path:
     return Path(__file__).resolve().parent / "native"
 
 
+def design_id() -> int:
+    """What register BUILD reads on a twin of this checkout at power-up. Raises BuildError."""
+    return _bitstream_id(repository_root())
+
+
 def _bitstream_id(root: Path) -> int:
-    """What register BUILD reads: first 32 bits of the hash of the RTL sources."""
+    """First 32 bits of the hash of the RTL sources."""
     digest = hashlib.sha256()
     for path in _rtl_files(root):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")

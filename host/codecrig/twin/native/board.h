@@ -31,6 +31,9 @@ class Board {
   // Lets time flow for at most `span` units, until nothing on the bus wants it any more.
   void run(Units span);
   bool wants_time() const { return bus.wants_time(); }
+  // The microcontroller has left for its boot loader; until power_up() nothing answers.
+  bool left() const { return microcontroller_->left(); }
+  void power_up() { microcontroller_->power_up(); }
   void service_console() {
     if (bus.console_stale()) bus.pump_console();
   }
@@ -43,7 +46,7 @@ class Board {
 
   const HostClock host_clock;
   Hardware hardware;
-  Configuration configuration;
+  Configuration configuration{hardware};
 
  private:
   std::unique_ptr<Microcontroller> microcontroller_;

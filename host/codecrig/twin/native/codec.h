@@ -31,6 +31,15 @@ struct CodecSettings {
 
 enum class LineFault { none, open, stuck0, stuck1, swap };
 
+// What may be wrong with a codec and its clock lines, beside the data lines.
+struct CodecFaults {
+  bool dead = false;           // no power, or no master clock: no sound, and the data line is at rest, low
+  LineFault bit_clock = LineFault::none, word_clock = LineFault::none;  // none, stuck0 or stuck1
+  bool inverted = false;       // it works with the other edges of the bit clock, at which both sides' data change
+  int slot = 0;                // -1: data begins one bit clock early, with the word clock's edge; 1: one late
+  bool any() const { return dead || bit_clock != LineFault::none || word_clock != LineFault::none || inverted || slot != 0; }
+};
+
 struct StereoSample {
   int32_t left = 0;  // 24 significant bits, sign extended
   int32_t right = 0;
@@ -43,12 +52,15 @@ class Codec {
 
   // `dac_line`: from FPGA to codec; `adc_line`: from codec to FPGA. `swap` exchanges left and right at the ADC.
   void set_fault(LineFault dac_line, LineFault adc_line);
+  void set_faults(const CodecFaults& faults);
 
+  // What a probe sees at the codec's pins: what the DAC is sent, and in how many frames the ADC's data line moved.
   void tap_start();
   void tap_stop() { tapping_ = false; }
   // Moves out what was recorded since the last call. `tick`: when the first of these frames began (word clock fell).
   std::vector<int32_t> tap_take(uint64_t& tick, uint64_t& dropped_frames);
   bool tapping() const { return tapping_; }
+  uint64_t tap_adc_frames() const { return tap_adc_frames_; }  // since the tap was started
 
   void inject(const std::vector<StereoSample>& frames) { injected_.insert(injected_.end(), frames.begin(), frames.end()); }
   size_t injected_left() const { return injected_.size(); }
@@ -57,8 +69,14 @@ class Codec {
 
   // Pins. Call when bit clock changed; returns the level of the ADC data line as the FPGA sees it.
   bool bit_clock_edge(bool bclk, bool lrck, bool dac_data, uint64_t tick) {
+    if (faulty_) [[unlikely]] return faulty_edge(bclk, lrck, dac_data, tick);
+    edge(bclk, lrck, dac_data, tick);
+    return adc_level_;
+  }
+
+ private:
+  void edge(bool bclk, bool lrck, bool dac_data, uint64_t tick) {
     if (bclk) {
-      if (dac_fault_ != LineFault::none) dac_data = dac_fault_ == LineFault::stuck1;
       if (lrck != last_lrck_) {
         last_lrck_ = lrck;
         word_clock_edge(lrck, tick);
@@ -72,11 +90,9 @@ class Codec {
       adc_level_ = (shift_out_ >> 31) != 0;
       shift_out_ <<= 1;
     }
-    if (adc_fault_ == LineFault::none || adc_fault_ == LineFault::swap) return adc_level_;
-    return faulty_adc_level();
   }
-
- private:
+  bool faulty_edge(bool bclk, bool lrck, bool dac_data, uint64_t tick);
+  void edge_off_slot(bool bclk, bool lrck, bool dac_data, uint64_t tick);
   void word_clock_edge(bool lrck, uint64_t tick);
   void word_complete(bool lrck);
   bool faulty_adc_level();
@@ -91,6 +107,11 @@ class Codec {
   CodecSettings settings_;
   LineFault dac_fault_ = LineFault::none;
   LineFault adc_fault_ = LineFault::none;
+  CodecFaults faults_;
+  bool faulty_ = false;         // anything of the three
+  bool last_dac_line_ = false;  // when inverted: the level before the edge
+  bool last_adc_line_ = false;
+  bool late_in_ = false, late_out_ = false;
   bool last_lrck_ = true;
   bool synchronised_ = false;  // a left word has begun
   bool adc_level_ = false;
@@ -109,6 +130,7 @@ class Codec {
   std::vector<int32_t> tap_;
   uint64_t tap_tick_ = 0;
   uint64_t tap_dropped_ = 0;
+  uint64_t tap_adc_frames_ = 0;
 };
 
 }  // namespace twin

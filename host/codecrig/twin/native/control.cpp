@@ -74,8 +74,16 @@ std::string ControlServer::perform(const std::string& operation, const Json& req
   if (operation == "cable") return cable(request);
   if (operation == "midi") return midi(request);
   if (operation == "spdif") return spdif(request);
+  if (operation == "fault") return fault(request);
   if (operation == "fpga") {
     board_.configuration.set_done(request.flag("configured"));
+    return "";
+  }
+  if (operation == "power") {
+    choice(request, "action", {"cycle"});
+    usbip_.unplug();
+    board_.power_up();
+    usbip_.plug();
     return "";
   }
   if (operation == "usb") {
@@ -87,7 +95,7 @@ std::string ControlServer::perform(const std::string& operation, const Json& req
     return "";
   }
   throw JsonError("'op': '" + operation +
-                  "' is none of: host_time, status, codec, tap, inject, trigger, cable, midi, spdif, fpga, usb, quit");
+                  "' is none of: host_time, status, codec, tap, inject, trigger, cable, fault, midi, spdif, fpga, power, usb, quit");
 }
 
 std::string ControlServer::status() const {
@@ -133,7 +141,7 @@ std::string ControlServer::tap(const Json& request) {
   const std::vector<int32_t> samples = codec.tap_take(tick, dropped);
   return "\"samples\":\"" + base64_encode(reinterpret_cast<const uint8_t*>(samples.data()), samples.size() * 4) + "\"," +
          field("frames", static_cast<uint64_t>(samples.size() / 2)) + "," + field("tick", tick) + "," +
-         field("dropped", dropped) + "," + field("running", codec.tapping());
+         field("dropped", dropped) + "," + field("adc_frames", codec.tap_adc_frames()) + "," + field("running", codec.tapping());
 }
 
 std::string ControlServer::inject(const Json& request) {
@@ -161,6 +169,48 @@ std::string ControlServer::cable(const Json& request) {
   const LineFault fault = static_cast<LineFault>(choice(request, "fault", FAULTS));
   const size_t line = request.find("line") ? choice(request, "line", {"dac", "adc", "both"}) : 2;
   board_.hardware.codec.set_fault(line != 1 ? fault : LineFault::none, line != 0 ? fault : LineFault::none);
+  return "";
+}
+
+// What a bench may find broken. Faults add up until `none`.
+std::string ControlServer::fault(const Json& request) {
+  static const std::vector<std::string> FAULTS = {
+      "none", "bit-clock-stuck", "word-clock-stuck", "dac-data-stuck", "adc-data-stuck", "channels-swapped", "bit-clock-inverted", "slot-early",
+      "slot-late", "codec-dead", "memory-bit", "serial-bit-errors", "other-bitstream", "foreign-bitstream", "no-fpga", "done-low"};
+  const size_t number = choice(request, "name", FAULTS);
+  const bool level = request.find("level") && request.flag("level");
+  const LineFault stuck = level ? LineFault::stuck1 : LineFault::stuck0;
+  Hardware& hardware = board_.hardware;
+  switch (number) {
+    case 0:
+      codec_faults_ = {};
+      hardware.codec.set_fault(LineFault::none, LineFault::none);
+      hardware.mend();
+      board_.configuration.mend();
+      break;
+    case 1: codec_faults_.bit_clock = stuck; break;
+    case 2: codec_faults_.word_clock = stuck; break;
+    case 3: hardware.codec.set_fault(stuck, LineFault::none); break;
+    case 4: hardware.codec.set_fault(LineFault::none, stuck); break;
+    case 5: hardware.codec.set_fault(LineFault::none, LineFault::swap); break;
+    case 6: codec_faults_.inverted = true; break;
+    case 7: codec_faults_.slot = -1; break;
+    case 8: codec_faults_.slot = 1; break;
+    case 9: codec_faults_.dead = true; break;
+    case 10: {
+      const int64_t address = request.integer("address", 0, 0x1FFFF), bit = request.integer("bit", 0, 7);
+      hardware.break_cell(static_cast<uint32_t>(address), static_cast<uint32_t>(bit), level);
+      break;
+    }
+    case 11:
+      hardware.disturb_serial(choice(request, "line", {"miso", "mosi"}) == 1, static_cast<uint32_t>(request.integer("every", 1, 1 << 30)));
+      break;
+    case 12: board_.configuration.set_design(static_cast<uint32_t>(request.integer("build", 0, 0xFFFFFFFF))); break;
+    case 13: board_.configuration.set_foreign_design(); break;
+    case 14: board_.configuration.set_fault(Configuration::Fault::absent); break;
+    default: board_.configuration.set_fault(Configuration::Fault::not_done); break;
+  }
+  hardware.codec.set_faults(codec_faults_);
   return "";
 }
 

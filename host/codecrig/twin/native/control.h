@@ -40,6 +40,7 @@ class ControlServer {
   std::string inject(const Json& request);
   std::string trigger(const Json& request);
   std::string cable(const Json& request);
+  std::string fault(const Json& request);
   std::string midi(const Json& request);
   std::string spdif(const Json& request);
   std::string status() const;
@@ -48,6 +49,7 @@ class ControlServer {
   UsbipServer& usbip_;
   Listener listener_;
   std::vector<std::unique_ptr<Connection>> connections_;
+  CodecFaults codec_faults_;
   bool quit_ = false;
 };
 

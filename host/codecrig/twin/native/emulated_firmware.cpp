@@ -17,7 +17,7 @@ constexpr Units STEP = 10 * UNITS_PER_MICROSECOND;
 constexpr Units LONGEST_BOOT = 200000 * UNITS_PER_MICROSECOND;
 constexpr Units LONGEST_SETTLING = 20000 * UNITS_PER_MICROSECOND;
 
-constexpr uint8_t STATE_BUSY = 1, STATE_ATTACHED = 2, STATE_ASLEEP = 8;
+constexpr uint8_t STATE_BUSY = 1, STATE_ATTACHED = 2, STATE_LEFT = 4, STATE_ASLEEP = 8;
 
 // 1 ns is 1.536 units.
 Units from_nanoseconds(uint64_t nanoseconds) {
@@ -31,10 +31,22 @@ uint64_t to_nanoseconds(Units units) {  // rounded up, so that a moment reached 
 
 EmulatedFirmware::EmulatedFirmware(Hardware& hardware, Configuration& configuration, const HostClock& clock, const std::string& emulator,
                                    const std::string& elf, uint64_t serial)
-    : hardware_(hardware), configuration_(configuration), clock_(clock) {
+    : hardware_(hardware), configuration_(configuration), clock_(clock), emulator_(emulator), elf_(elf), serial_(std::to_string(serial)) {
+  start();
+}
+
+void EmulatedFirmware::power_up() {
+  stop();
+  hardware_.spi_select(false);
+  begin_ = now_ = wake_ = hardware_.now();
+  asleep_ = answering_ = attached_ = left_ = false;
+  lines_ = 0;
+  start();
+}
+
+void EmulatedFirmware::start() {
   int down[2], up[2];
   if (::pipe(down) != 0 || ::pipe(up) != 0) throw std::runtime_error("no pipe to the emulator");
-  const std::string number = std::to_string(serial);
   process_ = ::fork();
   if (process_ < 0) throw std::runtime_error("no process for the emulator");
   if (process_ == 0) {
@@ -42,7 +54,7 @@ EmulatedFirmware::EmulatedFirmware(Hardware& hardware, Configuration& configurat
     ::dup2(up[1], STDOUT_FILENO);
     for (const int descriptor : {down[0], down[1], up[0], up[1]}) ::close(descriptor);
     ::signal(SIGINT, SIG_IGN);
-    ::execlp("node", "node", emulator.c_str(), elf.c_str(), number.c_str(), static_cast<char*>(nullptr));
+    ::execlp("node", "node", emulator_.c_str(), elf_.c_str(), serial_.c_str(), static_cast<char*>(nullptr));
     ::_exit(127);
   }
   ::close(down[0]);
@@ -50,13 +62,15 @@ EmulatedFirmware::EmulatedFirmware(Hardware& hardware, Configuration& configurat
   to_ = down[1];
   from_ = up[0];
   while (!attached_) {
-    if (now_ > LONGEST_BOOT) throw std::runtime_error("the firmware in the emulator does not attach to the bus");
+    if (now_ - begin_ > LONGEST_BOOT) throw std::runtime_error("the firmware in the emulator does not attach to the bus");
     run_to(now_ + 1000 * UNITS_PER_MICROSECOND);
   }
   catch_up(now_);
 }
 
-EmulatedFirmware::~EmulatedFirmware() {
+EmulatedFirmware::~EmulatedFirmware() { stop(); }
+
+void EmulatedFirmware::stop() {
   ::close(to_);
   ::close(from_);
   if (process_ > 0) {
@@ -143,16 +157,17 @@ std::string EmulatedFirmware::statistics() {
 void EmulatedFirmware::run_to(Units until) {
   if (until <= now_ && asleep_ && lines() == lines_) return;
   std::array<uint8_t, 10> bytes{'R'};
-  const uint64_t nanoseconds = to_nanoseconds(until);
+  const uint64_t nanoseconds = to_nanoseconds(until - begin_);
   for (int index = 0; index < 8; ++index) bytes[1 + index] = static_cast<uint8_t>(nanoseconds >> (8 * index));
   bytes[9] = lines_ = lines();
   write_all(bytes.data(), bytes.size());
   for (char what = static_cast<char>(read_byte()); what != 'D'; what = static_cast<char>(read_byte())) serve(what);
-  now_ = std::max(from_nanoseconds(read_u64()), until);
+  now_ = std::max(begin_ + from_nanoseconds(read_u64()), until);
   const uint8_t state = read_byte();
-  wake_ = from_nanoseconds(read_u64());
+  wake_ = begin_ + from_nanoseconds(read_u64());
   answering_ = (state & STATE_BUSY) != 0;
   attached_ = (state & STATE_ATTACHED) != 0;
+  left_ = (state & STATE_LEFT) != 0;
   asleep_ = (state & STATE_ASLEEP) != 0;
 }
 
@@ -162,7 +177,7 @@ void EmulatedFirmware::catch_up(Units until) {
 
 // What the firmware does at its pins.
 void EmulatedFirmware::serve(char what) {
-  const Units at = from_nanoseconds(read_u64());
+  const Units at = begin_ + from_nanoseconds(read_u64());
   const uint8_t value = read_byte();  // a level, or how many bytes follow
   catch_up(at);
   if (what == 'T' || what == 'Z') {

@@ -30,6 +30,8 @@ class EmulatedFirmware final : public Microcontroller {
   bool settle() override;
   bool busy() const override { return !asleep_ || answering_ || hardware_.spi_busy(); }
   std::string statistics() override;
+  bool left() const override { return left_; }
+  void power_up() override;
   void usb_reset() override { command("B", 1); }
   void usb_suspend() override { command("U", 1); }
   native_handshake_t usb_setup(const uint8_t setup[8]) override;
@@ -37,6 +39,8 @@ class EmulatedFirmware final : public Microcontroller {
   native_handshake_t usb_in(uint8_t endpoint, uint8_t* data, uint16_t capacity, uint16_t* length) override;
 
  private:
+  void start();
+  void stop();
   void run_to(Units until);
   void catch_up(Units until);
   void serve(char what);
@@ -54,12 +58,15 @@ class EmulatedFirmware final : public Microcontroller {
   int process_ = -1;
   int to_ = -1;
   int from_ = -1;
-  Units now_ = 0;        // the emulator's
+  std::string emulator_, elf_, serial_;
+  Units begin_ = 0;      // when the emulator was started: its time 0
+  Units now_ = 0;        // it has come so far
   Units wake_ = 0;       // asleep: when its next alarm is due
   uint64_t frame_ = 0;   // the next start of frame
   bool asleep_ = false;
   bool answering_ = false;
   bool attached_ = false;
+  bool left_ = false;    // for the boot loader
   uint8_t lines_ = 0;    // as told last
 };
 

@@ -4,6 +4,7 @@
 #include "hardware.h"
 #include "rtl_model.h"
 
+#include <algorithm>
 #include <initializer_list>
 
 namespace twin {
@@ -11,11 +12,12 @@ namespace twin {
 Hardware::Hardware(const std::string& trace_file) : rtl_(new RtlModel(trace_file)) {
   last_bclk_ = rtl_->pins().i2s_bclk;
   last_wires_ = wires();
+  own_build_ = rtl_->build();
 }
 
 Hardware::~Hardware() = default;
 
-bool Hardware::attention() const { return rtl_->pins().attention; }
+bool Hardware::attention() const { return running_ && rtl_->pins().attention; }
 bool Hardware::trigger_out() const { return rtl_->pins().trigger_out; }
 
 void Hardware::set_trigger_in(bool level) {
@@ -38,7 +40,7 @@ inline void Hardware::clock_edge() {
   }
   const uint32_t now = wires();
   if (now != last_wires_) [[unlikely]] wires_moved(now);
-  if (ticks_ >= midi_tick_) [[unlikely]] drive_midi();
+  if (ticks_ >= chore_tick_) [[unlikely]] chores();
 }
 
 // Outputs that move seldom, in one word: one comparison a clock.
@@ -69,11 +71,86 @@ inline uint32_t Hardware::wires() const {
   midi_tick_ = midi_.next_tick();
   rtl_->pins().midi_rx = midi_.input_level();
   rtl_->input_changed();
+  next_chore();
+}
+
+[[gnu::noinline]] void Hardware::chores() {
+  for (const BrokenCell& cell : broken_cells_) {
+    auto& word = rtl_->memory()[cell.word];
+    word = (word & ~cell.mask) | cell.level;
+  }
+  if (ticks_ >= midi_tick_) drive_midi();
+  if (ticks_ >= reset_tick_) {
+    reset_tick_ = UINT64_MAX;
+    ticks_ = 0;
+    trigger_edges_.clear();
+    rtl_->pins().rst = 0;
+    rtl_->settle(now_);
+  }
+  next_chore();
+}
+
+void Hardware::next_chore() {
+  chore_tick_ = broken_cells_.empty() ? std::min(midi_tick_, reset_tick_) : 0;
+}
+
+void Hardware::stop_design() {
+  running_ = false;
+  reset_tick_ = UINT64_MAX;
+  midi_ = MidiWires();
+  midi_tick_ = UINT64_MAX;
+  rtl_->pins().midi_rx = 1;
+  rtl_->pins().rst = 1;
+  rtl_->settle(now_);
+  next_chore();
+}
+
+void Hardware::start_design(uint32_t build) {
+  constexpr uint64_t RESET_TICKS = 256;  // as hdl/top/pico_ice.sv
+  stop_design();
+  rtl_->set_build(build);
+  running_ = true;
+  reset_tick_ = ticks_ + RESET_TICKS;
+  next_chore();
+}
+
+void Hardware::break_cell(uint32_t address, uint32_t bit, bool level) {
+  const uint32_t mask = 1u << (address % 4 * 8 + bit);
+  broken_cells_.push_back({address / 4, mask, level ? mask : 0});
+  next_chore();
+}
+
+void Hardware::disturb_serial(bool to_fpga, uint32_t every) {
+  disturb_every_[to_fpga] = every;
+  disturb_count_[to_fpga] = 0;
+}
+
+void Hardware::mend() {
+  broken_cells_.clear();
+  disturb_serial(false, 0);
+  disturb_serial(true, 0);
+  next_chore();
+}
+
+namespace {
+
+void disturb(uint8_t* bytes, uint32_t length, uint32_t every, uint64_t& count) {
+  for (uint64_t bit = every - 1 - count % every; bit < length * 8ull; bit += every) bytes[bit / 8] ^= static_cast<uint8_t>(0x80 >> bit % 8);
+  count += length * 8ull;
+}
+
+}  // namespace
+
+[[gnu::noinline]] void Hardware::transfer_ended() {
+  if (spi_rx_first_ == nullptr) return;
+  if (!running_) std::fill_n(spi_rx_first_, spi_length_, uint8_t{0});
+  if (disturb_every_[0] != 0) disturb(spi_rx_first_, spi_length_, disturb_every_[0], disturb_count_[0]);
 }
 
 void Hardware::midi_send(uint64_t tick, uint8_t value) {
   midi_.send(ticks_, tick, value);
   midi_tick_ = midi_.next_tick();
+  next_chore();
 }
 
 void Hardware::midi_loop(bool looped) {
@@ -106,6 +183,7 @@ inline bool Hardware::serial_edge() {
   if (spi_left_ != 0) return false;
   spi_active_ = false;
   next_serial_ = NEVER;
+  transfer_ended();
   return true;
 }
 
@@ -145,6 +223,14 @@ bool Hardware::advance(Units until) {
 
 void Hardware::spi_start(const uint8_t* tx, uint8_t* rx, uint32_t length) {
   if (length == 0) return;
+  if (disturb_every_[1] != 0) {
+    disturbed_tx_.assign(length, 0);
+    if (tx != nullptr) std::copy_n(tx, length, disturbed_tx_.begin());
+    disturb(disturbed_tx_.data(), length, disturb_every_[1], disturb_count_[1]);
+    tx = disturbed_tx_.data();
+  }
+  spi_rx_first_ = rx;
+  spi_length_ = length;
   spi_tx_ = tx;
   spi_rx_ = rx;
   spi_left_ = length;

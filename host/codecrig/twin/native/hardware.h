@@ -38,9 +38,22 @@ class Hardware {
   void spi_select(bool selected);
   uint64_t spi_bytes() const { return spi_bytes_; }
 
+  // The FPGA's configuration. Without one, and with one that is not rig_core, all its lines are at rest and the RTL is held in
+  // reset. `start` takes as long as the design's own reset; ticks begin anew at its end. Audio memory keeps its contents.
+  void stop_design();
+  void start_design(uint32_t build);
+  uint32_t own_build() const { return own_build_; }
+
+  // A cell of audio memory that holds one level whatever is written.
+  void break_cell(uint32_t address, uint32_t bit, bool level);
+  // Each `every`th bit on a line of the serial link arrives inverted; 0: none.
+  void disturb_serial(bool to_fpga, uint32_t every);
+  void mend();
+
   bool attention() const;
   void set_trigger_in(bool level);
   bool trigger_out() const;
+  bool design_runs() const { return running_; }
   const std::vector<uint64_t>& trigger_out_edges() const { return trigger_edges_; }  // ticks, the first 65536
 
   Codec codec;
@@ -65,6 +78,9 @@ class Hardware {
   uint32_t wires() const;
   void wires_moved(uint32_t now);
   void drive_midi();
+  void chores();
+  void next_chore();
+  void transfer_ended();
   bool serial_edge();
   void load_bit();
 
@@ -85,9 +101,23 @@ class Hardware {
   bool selected_ = false;
   bool last_bclk_ = false;
   uint32_t last_wires_ = 0;
-  uint64_t midi_tick_ = UINT64_MAX;  // at which the MIDI input moves next
+  uint64_t midi_tick_ = UINT64_MAX;   // at which the MIDI input moves next
+  uint64_t reset_tick_ = UINT64_MAX;  // at which the design's reset ends
+  uint64_t chore_tick_ = UINT64_MAX;  // the next tick at which any of the above, or a broken cell, wants something
   MidiWires midi_;
   std::vector<uint64_t> trigger_edges_;
+
+  bool running_ = true;  // the design has the pins
+  uint32_t own_build_ = 0;
+  struct BrokenCell {
+    uint32_t word, mask, level;
+  };
+  std::vector<BrokenCell> broken_cells_;
+  uint32_t disturb_every_[2] = {0, 0};  // from the FPGA, to it
+  uint64_t disturb_count_[2] = {0, 0};
+  std::vector<uint8_t> disturbed_tx_;
+  uint8_t* spi_rx_first_ = nullptr;
+  uint32_t spi_length_ = 0;
 };
 
 }  // namespace twin

@@ -158,6 +158,7 @@ class Program {
   // Serves the sockets; waits for something if `block`. Returns false when the program should end.
   bool exchange(bool block) {
     board_.service_console();
+    if (board_.left()) usbip_.unplug();
     int timeout_ms = block ? -1 : 0;
     if (!block && options_.real_pace) timeout_ms = pace();
     polled_.clear();

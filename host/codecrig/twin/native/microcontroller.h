@@ -29,6 +29,9 @@ class Microcontroller {
 
   // What an emulator knows of it: a JSON object, or nothing.
   virtual std::string statistics() { return ""; }
+  // It has left for its boot loader, and comes back by power_up().
+  virtual bool left() const = 0;
+  virtual void power_up() = 0;
 
   // As in native.h.
   virtual void usb_reset() = 0;

@@ -16,7 +16,7 @@ NativeFirmware* the_one = nullptr;  // the firmware has static state: there is o
 }  // namespace
 
 NativeFirmware::NativeFirmware(Hardware& hardware, Configuration& configuration, uint64_t serial)
-    : hardware_(hardware), configuration_(configuration) {
+    : hardware_(hardware), configuration_(configuration), serial_(serial) {
   the_one = this;
   platform_.context = this;
   platform_.spi_start = [](void*, const uint8_t* tx, uint8_t* rx, uint32_t length) { the_one->hardware_.spi_start(tx, rx, length); };
@@ -33,7 +33,14 @@ NativeFirmware::NativeFirmware(Hardware& hardware, Configuration& configuration,
   };
   platform_.fpga_config_busy = [](void*) { return the_one->hardware_.now() < the_one->config_end_; };
   platform_.boot_loader = [](void*) { the_one->left_ = true; };
-  native_init(&platform_, serial);
+  power_up();
+}
+
+void NativeFirmware::power_up() {
+  left_ = false;
+  config_end_ = 0;
+  hardware_.spi_select(false);
+  native_init(&platform_, serial_);
   act();
 }
 

@@ -17,6 +17,8 @@ class NativeFirmware final : public Microcontroller {
   bool act() override;
   bool settle() override { return act(); }
   bool busy() const override { return native_busy(); }
+  bool left() const override { return left_; }
+  void power_up() override;
   void usb_reset() override { native_usb_reset(); }
   void usb_suspend() override { native_usb_suspend(); }
   native_handshake_t usb_setup(const uint8_t setup[8]) override { return native_usb_setup(setup); }
@@ -31,6 +33,7 @@ class NativeFirmware final : public Microcontroller {
   Hardware& hardware_;
   Configuration& configuration_;
   native_platform_t platform_{};
+  uint64_t serial_;
   bool left_ = false;         // for the boot loader
   Units config_end_ = 0;      // when the configuration port will have sent what it was given
 };

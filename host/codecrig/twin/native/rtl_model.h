@@ -68,6 +68,12 @@ class RtlModel {
 
   Vrig___024root& pins() { return *top_->rootp; }
 
+  // Audio memory, a word an element.
+  auto& memory() { return pins().rig_core__DOT__memory__DOT__words; }
+  // The number that the design has from its bitstream, in a constant of a block RAM (register FPGA_BUILD).
+  uint32_t build() { return pins().rig_core__DOT__registers__DOT__words[BUILD_WORD]; }
+  void set_build(uint32_t build) { pins().rig_core__DOT__registers__DOT__words[BUILD_WORD] = build; }
+
   void plain() { top_->eval(); }
 
   void clock_rises(uint64_t units) {
@@ -157,6 +163,7 @@ class RtlModel {
   uint64_t last_dump_ = 0;
   bool dumped_ = false;
 #endif
+  static constexpr size_t BUILD_WORD = 2;
   bool input_changed_ = true;
 #if TWIN_FAST_EVAL
   uint64_t clock_rise_ = 0, serial_rise_ = 0, serial_fall_ = 0;
