@@ -65,6 +65,12 @@ def flash_image(elf: bytes) -> dict[int, bytes]:
     return image
 
 
+def identified(image: dict[int, bytes], board: str, build: int) -> dict[int, bytes]:
+    """The image with a line of text behind it that says what it is; `codecrig load` looks for it."""
+    end = max(address + len(data) for address, data in image.items())
+    return image | {end + -end % 4: f"codecrig firmware {board} build {build:08X}\n".encode()}
+
+
 def uf2(image: dict[int, bytes], family: int) -> bytes:
     """UF2 file of whole 4 KiB sectors, as the boot loader needs them (RP2040 erratum E14); gaps are 0xFF."""
     sectors: dict[int, bytearray] = {}
@@ -99,6 +105,7 @@ def build(board: Board) -> Path:
         "TINYUSB_SOURCE": tinyusb / "src",
         "PICO_NO_PICOTOOL": 1,
         "PICO_BOARD": board.header,
+        "CODECRIG_BOARD": board.name,
         "CODECRIG_BUILD": f"0x{sources.build_id():08X}",
         "CMAKE_BUILD_TYPE": "Release",
         "CMAKE_EXPORT_COMPILE_COMMANDS": "ON",
@@ -115,7 +122,8 @@ def build(board: Board) -> Path:
             if subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, env=environment).returncode:
                 tail = "\n".join(log.read_text(errors="replace").splitlines()[-8:])
                 raise BuildFailed(f"{command[0]} failed for {board.name}; log {log}:\n{tail}")
-    (folder / "codecrig.uf2").write_bytes(uf2(flash_image((folder / "codecrig.elf").read_bytes()), board.family))
+    image = identified(flash_image((folder / "codecrig.elf").read_bytes()), board.name, sources.build_id())
+    (folder / "codecrig.uf2").write_bytes(uf2(image, board.family))
     return folder
 
 

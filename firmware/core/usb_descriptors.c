@@ -50,13 +50,17 @@ uint8_t const *tud_descriptor_configuration_cb(uint8_t index) { return index == 
 
 /* ---------------------------------------------------------------- strings */
 
+#ifndef CODECRIG_BOARD
+#define CODECRIG_BOARD "twin" /* the build for a board passes its name in */
+#endif
+
 /* Longest string, in 16-bit units. */
 #define STRING_UNITS 48u
 
 uint16_t const *tud_descriptor_string_cb(uint8_t index, uint16_t language) {
   static const char *const texts[STRING_COUNT] = {
       [STRING_MANUFACTURER] = "codecrig project",
-      [STRING_PRODUCT] = "codecrig",
+      [STRING_PRODUCT] = "codecrig " CODECRIG_BOARD,
       [STRING_BRIDGE] = "codecrig bridge",
       [STRING_CONSOLE] = "codecrig console",
   };

@@ -102,14 +102,14 @@ TEST(usb_strings) {
   CHECK_EQUAL(host_descriptor(3, 0, language, 8), 4);
   CHECK_BYTES(language, ((const uint8_t[]){4, 3, 0x09, 0x04}), 4);
   check_string(1, "codecrig project");
-  check_string(2, "codecrig");
+  check_string(2, "codecrig twin");
   check_string(3, "0123456789ABCDEF");
   check_string(4, "codecrig bridge");
   check_string(5, "codecrig console");
   uint8_t none[8];
   CHECK_EQUAL(host_descriptor(3, 6, none, 8), CONTROL_STALLED);
   CHECK_EQUAL(host_descriptor(3, 0xEE, none, 8), CONTROL_STALLED);
-  check_string(2, "codecrig");
+  check_string(2, "codecrig twin");
 }
 
 TEST(usb_bos_and_ms_os_set) {
@@ -274,7 +274,7 @@ TEST(usb_refused_board) {
   native_refuse("needs RP2040 B2 or later");
   rig_power_up();
   uint8_t bytes[256];
-  const char *expected = "codecrig: needs RP2040 B2 or later";
+  const char *expected = "codecrig twin: needs RP2040 B2 or later";
   CHECK_EQUAL(host_descriptor(3, 2, bytes, 255), 2 + 2 * strlen(expected));
   for (size_t i = 0; i < strlen(expected); i++) {
     CHECK_EQUAL(get_u16(bytes + 2 + 2 * i), (uint8_t)expected[i]);

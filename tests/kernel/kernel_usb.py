@@ -39,7 +39,7 @@ INNOCENT = re.compile(
     r"vhci_hcd: (connection closed|stop threads|release socket|disconnect device)|reset full-speed USB device"
 )
 DESCRIPTORS = (
-    r"iProduct\s+\d+ codecrig\n",
+    r"iProduct\s+\d+ codecrig twin\n",
     r"bInterfaceClass\s+255\b.*\n\s+bInterfaceSubClass\s+67\b",
     r"bInterfaceProtocol\s+82\b",
     r"iInterface\s+\d+ codecrig bridge\n",

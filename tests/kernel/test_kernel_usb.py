@@ -21,7 +21,7 @@ def judge():  # type: ignore[no-untyped-def]
 
 GOOD = """PASS attach
 BEGIN lsusb
-  iProduct                2 codecrig
+  iProduct                2 codecrig twin
       bInterfaceClass       255 Vendor Specific Class
       bInterfaceSubClass     67
       bInterfaceProtocol     82
@@ -50,7 +50,7 @@ def test_a_good_log_has_no_problems(judge) -> None:  # type: ignore[no-untyped-d
         ("PASS open", "FAIL open", "FAIL open"),
         ("RESULT PASS\n", "", "the client did not come to its end with RESULT PASS"),
         ("GUEST DONE\n", "", "the guest did not come to its end within 180 s"),
-        ("2 codecrig\n", "2 other\n", r"lsusb shows nothing like iProduct\s+\d+ codecrig\n"),
+        ("2 codecrig twin\n", "2 other\n", r"lsusb shows nothing like iProduct\s+\d+ codecrig twin\n"),
         ("END dmesg", "[ 9.1] usb 1-1: device descriptor read/64, error -71\nEND dmesg",
          "the kernel says: [ 9.1] usb 1-1: device descriptor read/64, error -71"),
         ("END dmesg", "[ 9.1] usb 1-1: config 1 interface 0 has an invalid descriptor\nEND dmesg",

@@ -333,7 +333,7 @@ def _open_usbip(name: str, profile: BoardProfile, serial: str | None, recorder: 
         link = usb.UsbLink.open(
             vendor_id=profile.usb.vendor_id,
             product_id=profile.usb.product_id,
-            product=profile.usb.product,
+            product=profile.usb.product.split()[0],  # the twin's profile, but any board may be exported
             serial=serial,
             backend=UsbipBackend(host, port, match["bus_id"]),
         )

@@ -58,7 +58,7 @@ def udev_rule(vendor_id: int, product_id: int, product: str = "codecrig") -> str
     """The line for /etc/udev/rules.d/70-codecrig.rules that lets an ordinary user open the board."""
     return (
         f'SUBSYSTEM=="usb", ATTR{{idVendor}}=="{vendor_id:04x}", ATTR{{idProduct}}=="{product_id:04x}", '
-        f'ATTR{{product}}=="{product}", TAG+="uaccess", MODE="0660", GROUP="plugdev"'
+        f'ATTR{{product}}=="{product}*", TAG+="uaccess", MODE="0660", GROUP="plugdev"'
     )
 
 
@@ -210,6 +210,8 @@ class UsbLink(Link):
         timeout_s: float = TIMEOUT_S,
     ) -> UsbLink:
         """Find the one board that fits, claim it, reset the link and check the wire version.
+
+        `product`: the product string, or its first words.
 
         `host_time_ns` replaces the machine's clock (a twin has its own), `explain` says why a twin died. Raises
         DeviceNotFound (a LinkError) if there is none, more than one, or no permission; LinkError if it does not answer.
@@ -385,7 +387,7 @@ def _choose(
             rejected.append(f"{found.text} has no such interface")
         elif found.problem:
             closed.append(found)
-        elif found.product != product:
+        elif found.product != product and not found.product.startswith(f"{product} "):
             rejected.append(f"{found.text} is {found.product!r}")
         else:
             fitting.append((device, interface, found))

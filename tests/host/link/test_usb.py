@@ -245,7 +245,7 @@ def test_no_permission_names_the_udev_rule(server: UsbipServer, monkeypatch: pyt
     with pytest.raises(DeviceNotFound) as caught:
         open_link(server)
     assert udev_rule(0x1209, 1) in str(caught.value) and "/etc/udev/rules.d/70-codecrig.rules" in str(caught.value)
-    assert 'ATTR{product}=="codecrig"' in udev_rule(0x1209, 1) and 'TAG+="uaccess"' in udev_rule(0x1209, 1)
+    assert 'ATTR{product}=="codecrig*"' in udev_rule(0x1209, 1) and 'TAG+="uaccess"' in udev_rule(0x1209, 1)
 
 
 def test_no_libusb(monkeypatch: pytest.MonkeyPatch) -> None:
