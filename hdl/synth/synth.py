@@ -279,9 +279,17 @@ def place_and_route(design: Design, seed: int) -> dict[str, float]:
     command = [*nextpnr(design), "--seed", str(seed), "--asc", str(asc), "--report", f"{folder}/report.json"]
     unless_made(folder / "report.json", f"{build_id(design):08X}", lambda: run(command, folder / "nextpnr.log"))
     if design.pins and seed == SEED:
-        run([tool("yowasp-icepack"), str(asc), f"{source}/{design.name}.bin"], source / "icepack.log")
+        marked = source / f"{design.name}.asc"
+        text = (REPOSITORY / asc).read_text()
+        (REPOSITORY / marked).write_text(identified(text, f"codecrig {design.name} build {build_id(design):08X}"))
+        run([tool("yowasp-icepack"), str(marked), f"{source}/{design.name}.bin"], source / "icepack.log")
     report = json.loads((REPOSITORY / folder / "report.json").read_text())
     return {clean_clock(name): round(float(value["achieved"]), 2) for name, value in report["fmax"].items()}
+
+
+def identified(asc: str, comment: str) -> str:
+    """The placed design with another comment: that of the bitstream, in which a loader reads what it is."""
+    return f".comment\n{comment}\n" + re.sub(r"^\.comment.*\n(?:[^.\n].*\n)*", "", asc, count=1)
 
 
 def clean_clock(name: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from codecrig.board.errors import EnvironmentProblem
+from codecrig.board.errors import FileProblem
 
 UP5K = "iCE40UP5K"
 _DEVICES = {692: UP5K, 332: "iCE40HX1K or LP1K", 872: "iCE40HX8K or LP8K", 656: "iCE40U4K"}
@@ -22,7 +22,7 @@ _SYNCHRONISATION = bytes.fromhex("7EAA997E")
 _IDENTITY = re.compile(rb"codecrig (?P<board>[a-z0-9][a-z0-9-]*) build (?P<build>[0-9A-F]{8})")
 
 
-class BitstreamProblem(EnvironmentProblem):
+class BitstreamProblem(FileProblem):
     """A file that is no bitstream, or not one for this board. The message names the file and what was expected."""
 
 

@@ -13,6 +13,10 @@ class EnvironmentProblem(Exception):
     """The bench, not the board: no such board, no permission, a missing tool, a wrong profile."""
 
 
+class FileProblem(EnvironmentProblem):
+    """A file that was named cannot be used."""
+
+
 class ProfileError(EnvironmentProblem):
     """A board profile cannot be used. The message names the file, the key and the accepted values."""
 

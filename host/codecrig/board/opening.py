@@ -63,13 +63,37 @@ class Connection:
     """
 
     def __init__(
-        self, link: Link, profile: BoardProfile, bench: Bench, on_close: Sequence[Callable[[], None]] = ()
+        self,
+        link: Link,
+        profile: BoardProfile,
+        bench: Bench,
+        on_close: Sequence[Callable[[], None]] = (),
+        reopen: Callable[[], Link] | None = None,
     ) -> None:
         self.link = link
         self.profile = profile
         self.bench = bench
         self._on_close = list(on_close)
+        self._reopen = reopen
         self._taken = False
+
+    def reopen(self, timeout_s: float) -> None:
+        """Take up a board again that has left the bus for its boot loader. Raises LinkError if it is not back in time.
+
+        The time is that of the wall clock: it is the system that has to notice.
+        """
+        self.link.close()
+        if self._reopen is None:
+            return
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                self.link = self._reopen()
+                return
+            except LinkError:
+                if time.monotonic() >= deadline:
+                    raise
+            time.sleep(0.1)
 
     def board(self) -> Board:
         """The board, in a known state. It closes the link, also if this fails."""
@@ -220,6 +244,7 @@ def _connection(
     control: Control | None = None,
     capabilities: Collection[str] = (),
     on_close: Sequence[Callable[[], None]] = (),
+    reopen: Callable[[], Link] | None = None,
 ) -> Connection:
     """The board behind `link`; all that passes is written down if there is a recorder."""
     closing = list(on_close)
@@ -238,10 +263,12 @@ def _connection(
             )
         )
         link = recorder.link(link)
+        again = reopen
+        reopen = (lambda: recorder.link(again())) if again is not None else None
         control = recorder.control(control) if control is not None else None
         closing.append(recorder.close)
     bench = TwinBench(control, capabilities) if control is not None else Bench()
-    return Connection(link, profile, bench, closing)
+    return Connection(link, profile, bench, closing, reopen)
 
 
 def _open_replay(file: Path, options: list[str]) -> Connection:
@@ -309,16 +336,19 @@ def _open_cocotb(profile: BoardProfile, clock_ppm: float | None) -> Connection:
 def _open_usb(profile: BoardProfile, serial: str | None, recorder: Recorder | None) -> Connection:
     from codecrig.link import usb
 
-    try:
-        link = usb.UsbLink.open(
+    def find(serial: str | None) -> usb.UsbLink:
+        return usb.UsbLink.open(
             vendor_id=profile.usb.vendor_id,
             product_id=profile.usb.product_id,
             product=profile.usb.product,
-            serial=serial or profile.usb.serial or None,
+            serial=serial,
         )
+
+    try:
+        link = find(serial or profile.usb.serial or None)
     except usb.DeviceNotFound as error:
         raise EnvironmentProblem(f"board {profile.name!r}: {error}") from error
-    return _connection(link, profile, recorder)
+    return _connection(link, profile, recorder, reopen=lambda: find(link.serial or None))
 
 
 def _open_usbip(name: str, profile: BoardProfile, serial: str | None, recorder: Recorder | None) -> Connection:
@@ -368,22 +398,26 @@ def _open_twin(
     with ExitStack() as undo:
         undo.callback(process.close)
         control = undo.enter_context(_TwinControl(process))
-        link = usb.UsbLink.open(
-            vendor_id=profile.usb.vendor_id,
-            product_id=profile.usb.product_id,
-            product=profile.usb.product,
-            backend=UsbipBackend(process.host, process.usbip_port, process.bus_id),
-            host_time_ns=control.host_time_ns,
-            explain=control.why_dead,
-            timeout_s=usb.TWIN_TIMEOUT_S,
-        )
+
+        def find() -> usb.UsbLink:
+            return usb.UsbLink.open(
+                vendor_id=profile.usb.vendor_id,
+                product_id=profile.usb.product_id,
+                product=profile.usb.product,
+                backend=UsbipBackend(process.host, process.usbip_port, process.bus_id),
+                host_time_ns=control.host_time_ns,
+                explain=control.why_dead,
+                timeout_s=usb.TWIN_TIMEOUT_S,
+            )
+
         connection = _connection(
-            link,
+            find(),
             profile,
             recorder,
             control=control,
             capabilities=[*profile.bench, "usb", "power", "fault", "statistics"],
             on_close=[control.close, process.close],
+            reopen=find,
         )
         undo.pop_all()
     return connection

@@ -130,8 +130,8 @@ class BoardProfile(_Table, frozen=True, forbid_unknown_fields=True, kw_only=True
     features: list[Feature]
     bench: list[BenchFeature] = []
     """Capabilities wired to this board's bench."""
-    microcontroller: Literal["native", "rp2040"] = "native"
-    """Twins: the firmware compiled for this machine, or the flashed binary in an emulator."""
+    microcontroller: Literal["native", "rp2040", "rp2350"] = "native"
+    """Whose binary the firmware is. `native`: that compiled for this machine; `rp2040` of a twin: in an emulator."""
     memory: MemoryProfile = MemoryProfile()
     usb: UsbProfile = UsbProfile()
     converter: ConverterProfile = ConverterProfile()

@@ -31,6 +31,7 @@ from codecrig.board import (
     board_profile,
     connect,
 )
+from codecrig.board.errors import FileProblem
 from codecrig.link import LinkError
 from codecrig.song import SongError
 from codecrig.twin import BuildError, MissingTool, TwinControlError, TwinError
@@ -64,7 +65,7 @@ class ExitStatus(IntEnum):
     @classmethod
     def of(cls, error: Exception) -> ExitStatus:
         """The status that an error ends with."""
-        if isinstance(error, WaveError | SongError):
+        if isinstance(error, WaveError | SongError | FileProblem):
             return cls.USAGE
         if isinstance(error, BuildError) and not isinstance(error, MissingTool):
             return cls.BUILD_FAILED

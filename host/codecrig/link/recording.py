@@ -10,6 +10,7 @@ The file is compressed JSON, one value a line. The first holds what the run was 
     ["e", us, [[operation, address, length, data], ...], text]                    an exchange that failed
     ["t", ns]                                                                     the host's clock was read
     ["b", operation, arguments, answer]                                           the bench was asked for something
+    ["l"]                                                                         it was sent into its boot loader
     ["end"]                                                                       the board was closed
 
 with data in base64. A file without its end comes from a run that was cut off; it can be replayed as far as it goes.
@@ -165,6 +166,10 @@ class _RecordedLink(Link):
         self._recorder._put(["t", now])
         return now
 
+    def enter_boot_loader(self) -> None:
+        self._link.enter_boot_loader()
+        self._recorder._put(["l"])
+
     def close(self) -> None:
         self._link.close()
 
@@ -243,6 +248,9 @@ class ReplayLink(Link):
     def host_time_ns(self) -> int:
         return int(self._take(("t",), "a look at the host's clock")[1])
 
+    def enter_boot_loader(self) -> None:
+        self._take(("l",), "the order to enter the boot loader")
+
     def call(self, operation: str, **arguments: Any) -> dict[str, Any]:
         """The bench's answer in the recording."""
         _, expected, expected_arguments, answer = self._take(("b",), f"a call of the bench, {operation}")
@@ -266,7 +274,7 @@ class ReplayLink(Link):
     def _what(line: list[Any]) -> str:
         if line[0] in ("x", "e"):
             return f"an exchange that begins with {_described(line[2][0])}"
-        words = {"t": "a look at the host's clock", "end": "the board to be closed"}
+        words = {"t": "a look at the host's clock", "l": "the boot loader's start", "end": "the board to be closed"}
         return words.get(line[0]) or f"a call of the bench, {line[1]}"
 
     def _differ(self, expected: str, found: str, back: int = 0) -> NoReturn:

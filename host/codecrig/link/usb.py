@@ -28,7 +28,9 @@ TIMEOUT_S = 5.0
 TWIN_TIMEOUT_S = 60.0
 """The same for a twin, in wall-clock time: it may run slowly, this only detects a dead one."""
 
-_RESET, _IDENTITY = 0x01, 0x02
+_RESET, _IDENTITY, _BOOT_LOADER = 0x01, 0x02, 0x03
+_LEAVING_S = 2.0
+"""A board that was told to leave for its boot loader is gone 10 ms later."""
 _CONTROL_TIMEOUT_MS = 2000
 _READ_BYTES = WINDOW_BYTES + PACKET_BYTES
 """Room for all that may be outstanding and the short packet behind it."""
@@ -278,6 +280,19 @@ class UsbLink(Link):
             usb.util.dispose_resources(self._device)
             if self._close_backend is not None:
                 self._close_backend()
+
+    def enter_boot_loader(self) -> None:
+        try:
+            self._device.ctrl_transfer(0x41, _BOOT_LOADER, 0, self._interface_number, None, _CONTROL_TIMEOUT_MS)
+        except usb.core.USBError as error:
+            raise self._failure("the order to enter the boot loader to be taken", error) from error
+        deadline = time.monotonic() + _LEAVING_S
+        while time.monotonic() < deadline:
+            try:
+                self._check_identity()
+            except usb.core.USBError:
+                return
+        raise LinkError.of("the board to leave for its boot loader", f"it still answers at {self.name}", "unplug it")
 
     # ------------------------------------------------------------ for tests of the wire itself
 

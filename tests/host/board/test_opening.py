@@ -59,7 +59,7 @@ def test_no_physical_board_is_a_problem_of_the_environment(monkeypatch: pytest.M
 
 FOUND = [
     UsbDevice(0x1209, 0x0001, "codecrig pico-ice", "AAA", "usb 1209:0001 bus 1 address 4"),
-    UsbDevice(0x1209, 0x0001, "codecrig pico-ice", "BBB", "usb 1209:0001 bus 1 address 5", "no permission; next step: udev"),
+    UsbDevice(0x1209, 0x0001, "codecrig pico-ice", "BBB", "usb 1209:0001 bus 1 address 5", "closed; next step: udev"),
     UsbDevice(0xCAFE, 0x4001, "bench board", "CCC", "usb cafe:4001 bus 2 address 2"),
 ]
 

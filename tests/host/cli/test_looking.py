@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from codecrig.board import BoardListing
+from codecrig.link.usb import UsbDevice
 
 Run = Callable[..., Any]
 
@@ -60,6 +61,44 @@ def test_quiet_says_nothing_and_json_to_standard_output_is_alone_there(codecrig:
     outcome = codecrig("list", "--json", "-", with_json=False)
     assert outcome.out.startswith("{") and outcome.out.rstrip().endswith("}")
     assert "model" in outcome.err
+
+
+def test_udev_rules_ready_for_their_file(codecrig: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome = codecrig("doctor", "--udev")
+    assert outcome.status == 0 and outcome.result["file"] == "/etc/udev/rules.d/70-codecrig.rules"
+    lines = [line for line in outcome.out.splitlines() if not line.startswith("#")]
+    assert lines[0] == (
+        'SUBSYSTEM=="usb", ATTR{idVendor}=="1209", ATTR{idProduct}=="0001", ATTR{product}=="codecrig*", '
+        'TAG+="uaccess", MODE="0660", GROUP="plugdev"'
+    )
+    assert 'ENV{ID_MM_DEVICE_IGNORE}="1"' in lines[1] and len(lines) == 2
+    (tmp_path / "70-codecrig.rules").write_text(outcome.out)
+    monkeypatch.setattr("codecrig.cli.doctor._UDEV_FOLDERS", (str(tmp_path),))
+    assert checks(codecrig("doctor"))["udev 1209:0001"]["state"] == "ok"
+
+
+def test_doctor_says_whether_connected_boards_may_be_opened(codecrig: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    help_text = "no permission to open it; next step: put the line into a file"
+    boards = [
+        UsbDevice(0x1209, 1, "codecrig pico-ice", "AAA", "usb 1209:0001 bus 1 address 4"),
+        UsbDevice(0x1209, 1, "", "BBB", "usb 1209:0001 bus 1 address 5", help_text),
+    ]
+    monkeypatch.setattr("codecrig.cli.doctor.list_devices", lambda: boards)
+    found = checks(codecrig("doctor"))
+    assert found["board AAA"]["state"] == "ok" and found["board AAA"]["detail"].endswith("may be opened")
+    denied = found["board BBB"]
+    assert (denied["state"], denied["detail"]) == ("wrong", "no permission to open it")
+    assert denied["fix"] == "put the line into a file"
+
+
+def test_doctor_looks_for_the_tools_of_the_firmware(
+    codecrig: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PICO_SDK_PATH", str(tmp_path))
+    found = checks(codecrig("doctor"))
+    for name in ("cmake", "arm compiler", "node", "nextpnr"):
+        assert (found[name]["state"] == "ok") != bool(found[name]["fix"]) and not found[name]["required"]
+    assert found["pico-sdk"]["state"] == "wrong" and "expected the Pico SDK 2.1" in found["pico-sdk"]["detail"]
 
 
 def checks(outcome: Any) -> dict[str, dict[str, Any]]:
@@ -144,7 +183,10 @@ def test_doctor_judges_udev_rules(codecrig: Run, monkeypatch: pytest.MonkeyPatch
     assert late["state"] == "wrong" and "73-seat-late.rules" in late["detail"]
 
 
-@pytest.mark.parametrize("verb", ["demo", "loopback", "play", "record", "list", "info", "doctor", "bench"])
+VERBS = ("demo", "loopback", "play", "record", "list", "info", "doctor", "bench", "build", "load", "selftest", "safe")
+
+
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_help_with_an_example(codecrig: Run, verb: str) -> None:
     outcome = codecrig(verb, "--help", with_json=False)
     assert outcome.status == 0
