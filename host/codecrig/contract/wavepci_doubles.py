@@ -359,6 +359,7 @@ class WavePciSide:
         """The engine's stream behind the pin."""
         self.port_stream = PortStreamDouble(self._rig)
         made = bench.miniport.new_stream(self.port_stream, self.number, capture, bench.format)
+        self._rig.expect(isinstance(made, NewWavePciStream), "what NewStream returned", "a NewWavePciStream", made)
         self.made: NewWavePciStream = made
         self.stream: IMiniportWavePciStream = made.Stream
         self.serves = True

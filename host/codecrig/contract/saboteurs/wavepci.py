@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from codecrig.board import Board, Snapshot
+from codecrig.board import Board, Snapshot, stream_register
 from codecrig.contract.checks import saboteur
 from codecrig.contract.rig import Objects
+from codecrig.link import Request
 from codecrig.link import registers as regs
 from codecrig.link.registers import RevokeResult, StreamState
 from codecrig.miniport.engine import Descriptor
@@ -1233,3 +1234,69 @@ def pci_the_prefetch_offset_leaves_the_loop(objects: Objects) -> None:
         return good if offset is None else KSAUDIO_POSITION(good.PlayOffset, good.PlayOffset + offset)
 
     break_offsets(objects, change)
+
+
+# ---------------------------------------------------------------------- what the board answers
+
+
+def break_snapshots(objects: Objects, change: Callable[[Board, int, Snapshot], Snapshot]) -> None:
+    """Snapshots tell something else."""
+
+    def prepare(board: Board) -> None:
+        good = board.snapshot
+
+        def snapshot(stream: int, **options: Any) -> Snapshot:
+            return change(board, stream, good(stream, **options))
+
+        board.snapshot = snapshot  # type: ignore[method-assign]
+
+    objects.prepare.append(prepare)
+
+
+@saboteur("WP-REL-02")
+def pci_board_counts_a_descriptor_too_early(objects: Objects) -> None:
+    """The engine counts a descriptor as finished when it begins with it."""
+
+    def change(board: Board, stream: int, good: Snapshot) -> Snapshot:
+        producer = board.read_register(stream_register(stream, regs.STREAM_RING_PRODUCER))
+        return dataclasses.replace(good, descriptors=min(good.descriptors + 1, max(producer, good.descriptors)))
+
+    break_snapshots(objects, change)
+
+
+@saboteur("WP-POS-02", "WP-POS-04")
+def pci_board_counts_silence(objects: Objects) -> None:
+    """The engine counts frames that it had no data for as converted."""
+
+    def change(board: Board, stream: int, good: Snapshot) -> Snapshot:
+        return dataclasses.replace(good, frames=good.frames + good.underruns)
+
+    break_snapshots(objects, change)
+
+
+def ignore_writes(objects: Objects, offset: int) -> None:
+    """What is written to this register of any stream has no effect."""
+
+    def prepare(board: Board) -> None:
+        good = board.transact
+        addresses = [stream_register(stream, offset) for stream in range(regs.STREAM_COUNT)]
+
+        def transact(requests: Any) -> list[bytes]:
+            return good([Request.read(each.address, 4) if each.address in addresses else each for each in requests])
+
+        board.transact = transact  # type: ignore[method-assign]
+
+    objects.prepare.append(prepare)
+
+
+@saboteur("WP-RVK-03")
+def pci_board_ignores_revoke(objects: Objects) -> None:
+    """REVOKE seems answered, but the engine goes on with what it holds."""
+    ignore_writes(objects, regs.STREAM_REVOKE)
+
+
+@saboteur("WP-SVC-03")
+def pci_board_ignores_the_interval(objects: Objects) -> None:
+    """There are no interrupts within a mapping."""
+    ignore_writes(objects, regs.STREAM_INTERVAL_BYTES)
+
