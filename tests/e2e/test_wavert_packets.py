@@ -252,3 +252,43 @@ def test_events_of_the_end_are_events_of_the_engine(board: Board, port: PortWave
     assert len(times) == 2
     assert abs(times[1] - times[0] - 400 * board.profile.frame_clocks) < 16 * board.profile.frame_clocks
     assert board.snapshot(0).state is StreamState.RUN
+
+
+def test_the_position_is_the_count_of_the_dac(board: Board, port: PortWaveRT) -> None:
+    """At each snapshot's tick the position is how many frames of the stream the DAC has got, less its own delay."""
+    if not board.bench.has("tap"):
+        pytest.skip("the bench of this board cannot watch its DAC")
+    clocks = board.profile.frame_clocks
+    converter(board, InputSelect.CONVERTER)
+    render = port.open_pin(0, False, FORMAT, buffer_bytes=9000 * BLOCK // 3)
+    render.buffer.write(0, noise(3000, 1))
+    board.bench.tap_start()
+    render.set_state(KSSTATE.RUN)
+    found: list[tuple[int, int]] = []
+    snapshot = board.snapshot
+
+    def note(stream: int):  # type: ignore[no-untyped-def]
+        taken = snapshot(stream)
+        found.append((taken.time_ticks, 0))
+        return taken
+
+    board.snapshot = note  # type: ignore[method-assign]
+    for pause in range(60):
+        position = render.position()
+        found[-1] = (found[-1][0], position.PlayOffset // BLOCK)
+        board.sleep(0.0001 * (pause % 7))
+    tap = board.bench.tap_read()
+    board.bench.tap_stop()
+    first_ticks = tap.first_ticks + int(np.flatnonzero(tap.samples.any(axis=1))[0]) * clocks
+    delay = -(-board.profile.converter.group_delay_frames // 2)
+    exact = 0
+    for ticks, frames in found:
+
+        def count_at(when: int) -> int:
+            """Frames that the DAC has got in whole."""
+            return max(0, (when - first_ticks) // clocks - delay) if when > first_ticks else 0
+
+        # The engine counts a frame when it serves it, which may be 100 clocks behind its tick.
+        assert count_at(ticks - 100) <= frames <= count_at(ticks), (ticks - first_ticks, frames)
+        exact += frames == count_at(ticks)
+    assert found[-1][1] > 1000 and exact > 25

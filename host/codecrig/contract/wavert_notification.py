@@ -352,7 +352,8 @@ def packet_ends_keep_to_the_sample_clock(rig: Rig) -> None:
                 rig.expect_within(f"{NAMES[number]}: end {k} behind its due time", late, -ahead - 2, 1, "frames")
             first, last = ends[0].time_ticks, ends[-1].time_ticks
             off_ns = host.ns(last) - host.ns(first) - (len(ends) - 1) * packet_s * 1e9
-            limit_ms = error_ns / 1e6
+            # 100 ppm for the crystal.
+            limit_ms = error_ns / 1e6 + (len(ends) - 1) * packet_s * 0.1
             rig.expect_within(f"{NAMES[number]}: {len(ends)} ends by the host's clock", off_ns / 1e6, -limit_ms,
                               limit_ms, "ms off")  # fmt: skip
             rig.note(f"{NAMES[number]}: {len(ends)} ends", f"{off_ns / 1e3:.0f} us off by the host", "event records")
