@@ -43,6 +43,41 @@ def test_a_late_host_is_counted_and_the_run_goes_on(board: Board) -> None:
     assert run.frames_captured == 9664
 
 
+def test_a_client_late_for_wavecyclic_is_counted_and_heard_as_silence(board: Board) -> None:
+    late_at = 3000
+
+    def be_late(done: int, wanted: int) -> None:
+        nonlocal late_at
+        if done >= late_at:
+            late_at = wanted + 1
+            board.sleep(0.15)
+
+    run = loopback(board, ramp(9600), FORMAT, tail_frames=12_000, model="wavecyclic", progress=be_late)
+    assert run.late_packets == 1 and run.underruns == run.overruns == 0
+    assert run.captured is not None
+    data, heard = ramp(9600), run.captured
+    loud = b"".join(heard[at : at + 4] for at in range(0, len(heard), 4) if heard[at : at + 4] != bytes(4))
+    # The port went on serving: nothing is lost, there is one stretch of silence in the middle.
+    assert loud == data
+    assert heard.strip(b"\0") != data
+
+
+def test_ctrl_c_in_wavecyclic(board: Board) -> None:
+    calls = 0
+
+    def press_ctrl_c(done: int, wanted: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 8:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    run = loopback(board, ramp(48000), FORMAT, model="wavecyclic", progress=press_ctrl_c)
+    assert run.interrupted and calls == 8
+    assert run.captured is not None and len(run.captured) > 4 * 1000
+    assert run.captured[4:] == ramp(48000)[: len(run.captured) - 4]
+    assert [board.snapshot(stream).state for stream in range(4)] == [0, 0, 0, 0]
+
+
 def test_ctrl_c_between_two_packets(board: Board) -> None:
     before = signal.getsignal(signal.SIGINT)
     calls = 0
