@@ -150,7 +150,7 @@ class Sequences(RuleBasedStateMachine):
     def set_buffer_size(self, size: int) -> None:
         for side in self.sides:
             side.channel.set_buffer_size(size)
-            assert side.channel.allocated_buffer_size() == 14 * 4096
+            assert side.channel.allocated_buffer_size() == 7 * 4096
 
     @rule(offset=st.integers(0, 100), count=st.integers(0, 60))
     def silence(self, offset: int, count: int) -> None:

@@ -8,7 +8,7 @@ from .engine import Descriptor, EngineStream
 
 RENDER_STREAM = 2
 CAPTURE_STREAM = 3
-"""Streams that no miniport uses."""
+"""Streams of the engine that are used, those of the pins with these numbers."""
 PACE = Format(48000, 2, 16)
 """The device takes or gives a frame of this format at each frame tick of the converter."""
 FLUSH_TRIES = 16

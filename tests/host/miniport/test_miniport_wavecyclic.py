@@ -49,7 +49,7 @@ class Streams:
         self.port.seen = []
 
     def open(self, pin: int = 0, data_format: Format = FORMAT) -> IMiniportWaveCyclicStream:
-        self.made: NewWaveCyclicStream = self.miniport.new_stream(pin, pin == 1, data_format)
+        self.made: NewWaveCyclicStream = self.miniport.new_stream(pin, pin % 2 == 1, data_format)
         return self.made.Stream
 
     def start_clock(self) -> None:
@@ -90,7 +90,7 @@ def test_new_streams_that_are_refused_leave_nothing(streams: Streams) -> None:
     assert status_of(new, 9, False, FORMAT) is NTSTATUS.INVALID_PARAMETER
     assert status_of(new, 0, True, FORMAT) is NTSTATUS.INVALID_PARAMETER
     assert status_of(new, 0, False, Format(44100, 2, 16)) is NTSTATUS.INVALID_PARAMETER
-    taken = streams.port.pages.take(1 << 17, 20)
+    taken = streams.port.pages.take(1 << 17, 25)
     assert status_of(new, 0, False, FORMAT) is NTSTATUS.INSUFFICIENT_RESOURCES
     streams.port.pages.give_back(taken)
     assert streams.port.pages.free_pages == 31
@@ -108,7 +108,7 @@ def test_new_streams_that_are_refused_leave_nothing(streams: Streams) -> None:
         (FORMAT, 0, 1, 192),
         (FORMAT, 100, 100, 19200),
         (FORMAT, 5000, 100, 19200),
-        (Format(96000, 2, 32), 5000, 74, 56832),
+        (Format(96000, 2, 32), 5000, 37, 28416),
         (Format(48000, 2, 24), 7, 7, 2016),
         (Format(8000, 1, 8), 10, 10, 80),
         (Format(8000, 1, 8), 1, 8, 64),
@@ -126,6 +126,20 @@ def test_an_interval_belongs_to_its_stream(streams: Streams) -> None:
     render.set_notification_freq(20)
     assert capture.set_notification_freq(5).FrameSize == 720
     assert render.set_notification_freq(20).FrameSize == 3840
+
+
+def test_four_streams_at_once(streams: Streams, board: Board) -> None:
+    opened = [streams.open(pin) for pin in range(4)]
+    groups = []
+    for stream in opened:
+        groups.append(stream._group)  # type: ignore[attr-defined]
+        stream.set_state(KSSTATE.RUN)
+    streams.start_clock()
+    streams.port.system.sleep(0.055)
+    assert [sum(seen[0] is group for seen in streams.port.seen) for group in groups] == [5] * 4
+    assert all(board.snapshot(number).underruns == board.snapshot(number).overruns == 0 for number in range(4))
+    for stream in opened:
+        stream.set_state(KSSTATE.STOP)
 
 
 def test_silence_and_normalised_positions(streams: Streams) -> None:
