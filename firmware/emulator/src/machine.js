@@ -20,7 +20,7 @@ const PIN = { attention: 0, spiSelect: 5, configData: 8, configSelect: 9, config
 export class Machine {
   // `fpga` hears what the pins do: select(low), exchange(bytes) -> bytes, reset(low), configSelect(low), configBit(bit).
   // All but exchange() may return nothing.
-  constructor(elf, fpga, serial = 1n) {
+  constructor(elf, fpga, serial = 1n, revision = 2) {
     const file = readFileSync(elf);
     const mcu = new RP2040();
     this.mcu = mcu;
@@ -34,7 +34,7 @@ export class Machine {
     repairWakeUp(mcu.core);
     repairSpi(mcu, mcu.spi[0], (bytes) => fpga.exchange(bytes));
     repairFlashNumber(mcu.peripherals[0x18000], serial);
-    repairRevision(mcu);
+    repairRevision(mcu, revision);
     this.pio = repairPio(mcu);
     this.usb = new UsbDevice(mcu);
     this.left = false; // for the boot loader

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from usbip_client import READ, WRITE, UsbipClient
+from usbip_client import READ, WAIT, WRITE, UsbipClient
 
 from codecrig.link import registers as regs
 from codecrig.twin import build_emulation
@@ -170,4 +170,22 @@ def test_garbage_on_the_console(emulated: Any) -> None:
         line = bytes(byte for byte in noise.randbytes(noise.randrange(2, 200)) if byte not in b"\r\n ") + b"!\r"
         assert emulated.client.transfer(3, data=line).status == 0
         assert emulated.client.transfer(3, length=1024).data.startswith(b"error: ")
+    assert_alive(emulated)
+
+
+def test_event_flood(emulated: Any) -> None:
+    """With an event that nobody takes, every WAIT is answered at once: hundreds of them, one behind the other."""
+    client = emulated.client
+    now = client.board_time()
+    client.write_register(regs.FPGA_EVENT_ENABLE, 1)
+    client.write_register(regs.FPGA_ALARM_TIME, (now + 20_000) & 0xFFFFFFFF)
+    client.write_register(regs.FPGA_ALARM_CONTROL, 1)
+    deadline = now + 100_000_000
+    client.wait_until(deadline)
+    assert now + 20_000 <= client.board_time() < now + 60_000
+    wait = (WAIT, deadline & 0xFFFFFFFF, 0)
+    for _ in range(3):
+        replies = client.exchange(*[wait, (READ, regs.FPGA_ID, 4)] * 150)
+        assert replies == [(0, b""), (0, b"GIRC")] * 150
+    assert client.board_time() < now + 2_000_000
     assert_alive(emulated)
