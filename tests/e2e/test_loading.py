@@ -233,7 +233,7 @@ def test_a_drive_that_comes_late_is_found(call: Call, tmp_path: Path) -> None:
 
 def test_a_drive_that_may_not_be_written_to(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = drive(tmp_path)
-    monkeypatch.setattr(loading.os, "access", lambda path, mode: Path(path) != folder)
+    monkeypatch.setattr(loading.os, "access", lambda path, mode: mode != loading.os.W_OK)
     status, _, said = call("load", "--firmware", firmware(tmp_path, 1), "--drive", folder)
     assert status == 3 and "permission denied; nothing was done" in said
     assert [each.name for each in folder.iterdir()] == ["INFO_UF2.TXT"]
