@@ -121,9 +121,10 @@ MODULES = (
             *(f"end_of_stream/capture=False/sample_bytes={width}" for width in (3, 4)),
             *(f"end_of_stream/capture=True/sample_bytes={width}" for width in (1, 3)),
             *(f"every_format/sample_bytes={width}/channels=1" for width in (2, 4)),
-            "every_format/sample_bytes=3/channels=2",
-            "intervals/capture=False/queue=True",
-            "intervals/capture=True/queue=False",
+            *(f"every_format/sample_bytes={width}/channels=2" for width in (3, 4)),
+            *(f"intervals/capture={capture}/queue={not capture}" for capture in (False, True)),
+            "intervals/capture=False/queue=False",
+            "four_streams",
         ),
     ),
 )

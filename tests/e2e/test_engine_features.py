@@ -630,7 +630,7 @@ def test_fence(board: Board, reference: Board) -> None:
 
 
 def test_times_of_starts(board: Board, reference: Board) -> None:
-    """START_TIME follows each RUN, PACKET_TIME each descriptor's first frame, both within a frame."""
+    """START_TIME follows each RUN, PACKET_TIME each descriptor's first frame; of render to the clock."""
     length = 803  # 200 frames and 3 bytes of the next
 
     def script(rig: Rig) -> Outcome:
@@ -655,6 +655,8 @@ def test_times_of_starts(board: Board, reference: Board) -> None:
                 begun = (taken.frames * 4 - 1) // length
                 first_frame = begun * length // 4
                 assert abs((taken.time_ticks - packet) / clocks - (taken.frames - first_frame)) < 2
+                if stream == RENDER:
+                    assert packet - start == clocks * (first_frame - frame_before), "both are ticks of their frames"
             rig.state(StreamState.PAUSE, CAPTURE, RENDER)
             rig.frames(20)
         return {}

@@ -21,12 +21,16 @@ from ports import (
     bad_settings_of_all_streams,
     budget_to_the_clock,
     frame_ticks_in_snapshots,
+    high_water_stays,
     intervals_without_events_of_descriptors,
     long_visits,
     revocation_at_some_moments,
     revocation_in_all_streams,
     settings_in_run,
     settings_of_all_streams,
+    ticks_end_a_visit,
+    time_of_a_pass,
+    words_that_cannot_be_written,
 )
 from test_stream_engine import (
     capture_holds_nothing_back,

@@ -1,6 +1,6 @@
 """stream_engine: all of its streams alike, exact limits; run by test_ports.py and by hdl/mutate."""
 
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import cocotb
@@ -11,9 +11,14 @@ from harness import (
     CONTROL,
     FAULT,
     FAULTED,
+    FIFO_HIGH_WATER,
     INTERVAL,
     INTERVAL_BYTES,
+    LIVE_BYTES_HI,
     LIVE_BYTES_LO,
+    LIVE_DESCRIPTORS,
+    LIVE_FRAMES_HI,
+    LIVE_FRAMES_LO,
     LIVE_INDEX,
     REFUSED,
     REVOKE_LEFT,
@@ -22,6 +27,7 @@ from harness import (
     RING_PRODUCER,
     RING_SIZE,
     RUN,
+    SNAPSHOT,
     STATUS,
     STOP,
     EngineBench,
@@ -232,3 +238,102 @@ async def long_visits(dut: Any) -> None:
         dut.tick_enable.value = 1
         await bench.clocks(16 * 256)
         await bench.finish(setups, frames_at_least=15)
+
+
+@cocotb.test()
+async def time_of_a_pass(dut: Any) -> None:
+    """An engine with nothing else to do serves a tick at once: the first stream always alike, each further one 7 or 8
+    clocks later."""
+    bench = EngineBench(dut)
+    for count in (1, STREAMS):
+        await bench.start()
+        setups = [StreamSetup(stream, False, 2, 2, 0x1_8000 + 0x100 * stream,
+                              tuple(Descriptor(0x1000 * stream + 0x400 * n, 0x400, n, False) for n in range(2)))
+                  for stream in range(count)]  # fmt: skip
+        await bench.load(setups)
+        for setup in setups:
+            await bench.write(setup.stream, CONTROL, RUN)
+        await bench.clocks(6 * 256)
+        dut.tick_enable.value = 1
+        await bench.clocks(40 * 256)
+        log = await bench.log()
+        for stream in range(count):
+            clocks = {frame.cycle - log.tick_cycles[frame.tick] for frame in log.of(stream)[1:]}
+            assert 6 + 7 * stream in clocks and max(clocks) <= 6 + 8 * stream, f"stream {stream} of {count}: {clocks}"
+        turns = [at >> 12 for time, at, _ in log.accesses if at < 0x8000 and time > log.tick_cycles[1]]
+        assert {(after - before) % count for before, after in pairwise(turns)} == {1 % count}, "not in turn"
+        for number in range(STREAMS):
+            # Frames with even and odd numbers.
+            await bench.clocks(256 * (1 + number // 2 % 2) + 200 - int(dut.frame_counter.value))
+            level = (await bench.snapshot(number % count))["fifo_bytes"]
+            assert level == 64, "a FIFO is filled as soon as a word fits in"
+        await bench.finish(setups, frames_at_least=39)
+
+
+@cocotb.test()
+async def ticks_end_a_visit(dut: Any) -> None:
+    """A fill visit that ticks have overtaken ends behind the access under way, however many there were."""
+    bench = EngineBench(dut)
+    await bench.start()
+    ring = tuple(Descriptor(0x1000 + 0x400 * number, 0x400, number, False) for number in range(2))
+    setup = StreamSetup(1, False, 4, 2, 0x1_8000, ring)
+    await bench.load([setup])
+    await bench.write(1, CONTROL, RUN)
+    await bench.clocks(6 * 256)
+    dut.tick_enable.value = 1
+    released = []
+    for ticks in (1, 2, 3, 4, 8):
+        await bench.clocks(12 * 256)
+        dut.hold.value = 1
+        # The visit behind the next tick hangs in its first access.
+        await bench.clocks(256 - int(dut.frame_counter.value) + 128 + 256 * ticks)
+        dut.hold.value = 0
+        released.append(int(dut.now.value))
+    await bench.clocks(30 * 256)
+    log = await bench.finish([setup], consecutive=False)
+    for time in released:
+        first, second = [cycle for cycle, _, _ in log.accesses if cycle >= time][:2]
+        assert first == time and second - first >= 20, f"memory is back at {time}: accesses at {first}, {second}"
+
+
+@cocotb.test()
+async def high_water_stays(dut: Any) -> None:
+    """What the FIFO held at most, though it holds less later."""
+    bench = EngineBench(dut)
+    await bench.start()
+    ring = (Descriptor(0x1000, 48), Descriptor(0x1101, 20))
+    setup = StreamSetup(6, False, 4, 2, 0x1_0000, ring, queue=True)
+    await bench.load([setup])
+    await bench.write(6, CONTROL, RUN)
+    for producer, moved in ((1, 48), (2, 68)):
+        await bench.write(6, RING_PRODUCER, producer)
+        dut.tick_enable.value = 0
+        await bench.clocks(300)
+        assert await bench.read(6, LIVE_BYTES_LO) == moved
+        assert await bench.read(6, FIFO_HIGH_WATER) == 48
+        dut.tick_enable.value = 1
+        await bench.clocks(10 * 256)
+    await bench.finish([setup], frames_at_least=8, consecutive=False)
+
+
+@cocotb.test()
+async def words_that_cannot_be_written(dut: Any) -> None:
+    """Of all words but settings, requests and counts: they keep what they are, and the engine its own ones."""
+    bench = EngineBench(dut)
+    await bench.start()
+    counts = (LIVE_FRAMES_LO, LIVE_FRAMES_HI, LIVE_BYTES_LO, LIVE_BYTES_HI, LIVE_DESCRIPTORS)
+    others = (*MASKS, *counts, CONTROL, SNAPSHOT, REVOKE_RANGE, 0x10, 0x14)
+    words = [at for at in range(0, 0x100, 4) if at not in others]
+    for stream in (0, 5):
+        for at in words:
+            await bench.write(stream, at, 0xFFFF_FFFF)
+        for at in words:
+            assert await bench.read(stream, at) == 0, f"word {at:#x}"
+    setups = setups_of_all(bench)
+    await bench.load(setups)
+    for setup in setups:
+        await bench.write(setup.stream, CONTROL, RUN)
+    await bench.clocks(6 * 256)
+    dut.tick_enable.value = 1
+    await bench.clocks(10 * 256)
+    await bench.finish(setups, frames_at_least=9)

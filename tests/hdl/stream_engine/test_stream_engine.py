@@ -98,15 +98,16 @@ async def lengths_and_offsets(dut: Any) -> None:
 async def edges_of_memory(dut: Any) -> None:
     """A descriptor may end with the last byte of memory and start with the first."""
     bench = EngineBench(dut)
-    await bench.start()
-    render = StreamSetup(0, False, 4, 2, 0x1_0000, (Descriptor(MEMORY_BYTES - 33, 33), Descriptor(0, 31)))
-    capture = StreamSetup(1, True, 4, 2, 0x1_0400, (Descriptor(MEMORY_BYTES - 70, 37), Descriptor(40, 19)))
-    await bench.load([render, capture])
-    dut.tick_enable.value = 1
-    for stream in (0, 1):
-        await bench.write(stream, CONTROL, RUN)
-    await bench.clocks(40 * 256)
-    await bench.finish([render, capture], frames_at_least=38)
+    for latency in (1, 3):
+        await bench.start(latency=latency)
+        render = StreamSetup(0, False, 4, 2, 0x1_0000, (Descriptor(MEMORY_BYTES - 33, 33), Descriptor(0, 31)))
+        capture = StreamSetup(1, True, 4, 2, 0x1_0400, (Descriptor(MEMORY_BYTES - 70, 37), Descriptor(40, 19)))
+        await bench.load([render, capture])
+        dut.tick_enable.value = 1
+        for stream in (0, 1):
+            await bench.write(stream, CONTROL, RUN)
+        await bench.clocks(40 * 256)
+        await bench.finish([render, capture], frames_at_least=38)
 
 
 @cocotb.test()
