@@ -584,7 +584,7 @@ def _clock(rig: Rig, pin: WaveRTPin) -> KSRTAUDIO_HWREGISTER:
         raise RuleSkipped(f"the miniport offers no clock register: {error}") from error
 
 
-@check("WRT-CLK-01")
+@check("WRT-CLK-01", evidence_seconds=(1 << 32) / 12_288_000)
 def the_clock_register_counts_in_every_state(rig: Rig) -> None:
     """Compares the clock register with board time and with the host's clock in every state."""
     form = rig.format_of(16)
@@ -617,6 +617,15 @@ def the_clock_register_counts_in_every_state(rig: Rig) -> None:
             what = f"ticks in {state.name} against the host's clock"
             rig.expect_within(what, ticks, low - register.Accuracy, high + register.Accuracy)
             rig.note(what, f"{ticks} ({low:.0f} to {high:.0f})", "clock register, performance counter")
+    if not rig.long or rig.board.profile.kind == "twin" or register.Width > 32:
+        rig.note("the wrap of the register", "not waited for", "")
+        return
+    before, first = rig.board.clock.now(), _value(register)
+    rig.system.sleep(1.02 * modulus / rate)
+    last, after = _value(register), rig.board.clock.now()
+    rig.expect(_between(last, before + modulus, after, modulus, register.Accuracy), "clock register behind its wrap",
+               f"{after % modulus} (board time)", last)  # fmt: skip
+    rig.note("the register before and behind its wrap", f"{first} and {last}", "clock register")
 
 
 @check("WRT-CLK-02", evidence_seconds=2.0)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from codecrig.board import stream_register
+from codecrig.board import Board, stream_register
 from codecrig.contract.checks import saboteur
 from codecrig.contract.rig import Objects
 from codecrig.contract.saboteurs.generic import break_pins, break_streams
@@ -707,3 +707,45 @@ def maps_neighbours(objects: Objects) -> None:
             return memory.slice(min(first, memory.length - length), length)
 
     break_pins(objects, Pin)
+
+
+# ------------------------------------------------------------------ what the board does
+
+
+def break_board(objects: Objects, fault: str, **settings: Any) -> None:
+    """The simulated board suffers a fault at its pins or in its memory."""
+
+    def prepare(board: Board) -> None:
+        board.bench.fault(fault, **settings)
+
+    objects.prepare.append(prepare)
+
+
+@saboteur("WRT-STA-03", "WRI-PKT-03", boards=("twin",))
+def board_with_a_bit_stuck_in_memory(objects: Objects) -> None:
+    """One bit of audio memory, in the first page, is stuck."""
+    break_board(objects, "memory-bit", address=0x100, bit=3, level=True)
+
+
+@saboteur("WRT-BUF-06", boards=("twin",))
+def board_with_a_bit_stuck_in_the_render_buffer(objects: Objects) -> None:
+    """One bit of audio memory, where the render buffer lies, is stuck."""
+    break_board(objects, "memory-bit", address=0x2010, bit=5, level=False)
+
+
+@saboteur("WRP-PAG-01", boards=("twin",))
+def board_with_a_bit_stuck_in_a_scattered_page(objects: Objects) -> None:
+    """One bit of audio memory, in the third page, is stuck."""
+    break_board(objects, "memory-bit", address=0x2100, bit=3, level=True)
+
+
+@saboteur("WRT-STA-04", "WRT-LAT-02", "WRI-PKT-05", "WRO-PRS-04", boards=("twin",))
+def board_with_a_dead_codec(objects: Objects) -> None:
+    """The converter is without power."""
+    break_board(objects, "codec-dead")
+
+
+@saboteur("WRT-STA-04", boards=("twin",))
+def board_with_inverted_bit_clock(objects: Objects) -> None:
+    """The converter works with the wrong edges of the bit clock."""
+    break_board(objects, "bit-clock-inverted")
