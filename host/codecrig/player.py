@@ -1,4 +1,4 @@
-"""Plays songs through the objects of a MIDI driver: on a board's MIDI port, or as sound through its converter."""
+"""Plays songs through the objects of a MIDI driver, on a board's MIDI port or as sound, and records what comes in."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from codecrig.port import PortDMus, PortWaveRT, WaveRTOutput
 from codecrig.port.dmus import WINDOW_MS
 from codecrig.port.midi import PortMidi
 from codecrig.portcls import KSSTATE, REFERENCE_TIME_PER_SECOND, Format
-from codecrig.song import Song
+from codecrig.song import Song, TimedMessage
 from codecrig.wave import PcmAudio, unpack_samples
 
 SongModel = Literal["midi", "dmus", "synth"]
@@ -152,6 +152,53 @@ def _listen(board: Board, system: BoardSystem, run: SongRun) -> None:
         system.sleep(130 * BYTE_S)
         if board.bench.has("midi"):
             run.wire = board.bench.midi_read()
+
+
+@dataclass
+class SongRecording:
+    """What came in at the MIDI input."""
+
+    song: Song
+    """Whole messages at the board times of their first bytes, counted from the beginning of the recording."""
+    pieces: int
+    """Pieces of a SysEx without its end, which are left out."""
+    lost_bytes: int
+    """Bytes that came faster than they were taken."""
+    seconds: float
+    interrupted: bool = False
+
+
+def record_song(board: Board, seconds: float, *, progress: Progress | None = None) -> SongRecording:
+    """Record the MIDI input through `PortDMus` for so long, or until Ctrl-C.
+
+    Raises NtStatusError if the board has no MIDI port, BoardError and LinkError as the board does.
+    """
+    system = BoardSystem(board)
+    taken = []
+    with PortDMus(MiniportDMus(board), system) as port, InterruptFlag() as interrupt:
+        pin = port.open_capture(dmus.CAPTURE_PIN)
+        dropped = _dropped(board)
+        pin.set_state(KSSTATE.RUN)
+        end = int(seconds * REFERENCE_TIME_PER_SECOND)
+        while (left := end - pin.time) > 0 and not interrupt.raised:
+            system.sleep(min(STEP_S, left / REFERENCE_TIME_PER_SECOND))
+            taken += pin.read()
+            if progress is not None:
+                progress(min(pin.time, end), end)
+        recorded = pin.time
+        lost = (_dropped(board) - dropped) & 0xFF
+        pin.set_state(KSSTATE.PAUSE)
+        system.sleep(0)
+        taken += pin.read()
+        interrupted, lost = interrupt.raised, lost + pin.lost_messages
+        pin.set_state(KSSTATE.STOP)
+    whole = tuple(TimedMessage(each.time, each.data) for each in taken if each.complete)
+    return SongRecording(Song(whole), len(taken) - len(whole), lost, recorded / REFERENCE_TIME_PER_SECOND, interrupted)
+
+
+def _dropped(board: Board) -> int:
+    """Bytes that found the receiver's ring full, modulo 256."""
+    return board.read_register(regs.MIDI_CONTROL) >> regs.MIDI_CONTROL_DROPPED_LSB
 
 
 @dataclass

@@ -8,8 +8,8 @@ import soundfile
 
 from codecrig.board import Board
 from codecrig.cli.main import run
-from codecrig.player import play_song, play_sound
-from codecrig.song import Song, TimedMessage, write_song
+from codecrig.player import play_song, play_sound, record_song
+from codecrig.song import Song, TimedMessage, read_song, write_song
 
 
 def song(messages: int, step: int) -> Song:
@@ -62,6 +62,32 @@ def test_a_song_sounds(board: Board) -> None:
     assert result.frames_at_dac is not None and result.frames_at_dac > 0.25 * result.sound.sample_rate
     assert result.first_sound_ticks is not None
     assert abs(result.first_sound_ticks - result.start_ticks) < board.clock.ticks(0.001)
+
+
+def test_the_input_is_recorded_at_its_times(board: Board, tmp_path: Path) -> None:
+    """Running status, a clock byte inside a message, a SysEx: whole messages at the times of their first bytes."""
+    begin = board.clock.now() + board.clock.ticks(0.03)
+    board.bench.midi_send(b"\x90\x3c\x40\x3c\xf8\x00", begin)
+    board.bench.midi_send(b"\xf0" + bytes(200) + b"\xf7", begin + board.clock.ticks(0.02))
+    board.bench.midi_send(b"\xc0\x05", begin + board.clock.ticks(0.1))
+    recording = record_song(board, 0.16)
+    messages = recording.song.messages
+    assert recording.lost_bytes == recording.pieces == 0
+    assert [each.data for each in messages] == [
+        b"\x90\x3c\x40", b"\xf8", b"\x90\x3c\x00", b"\xf0" + bytes(200) + b"\xf7", b"\xc0\x05"
+    ]  # fmt: skip
+    assert [messages[n].time - messages[0].time for n in (3, 4)] == pytest.approx([200_000, 1_000_000], abs=20)
+    assert write_song(tmp_path / "in.mid", messages) == 4
+    again = read_song(tmp_path / "in.mid").messages
+    assert [each.data for each in again] == [each.data for each in messages if each.data != b"\xf8"]
+    assert max(abs(a.time - b.time) for a, b in zip(again, [messages[0], *messages[2:]], strict=True)) <= 320
+
+
+def test_nothing_comes_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "in.mid"
+    assert run(["record", str(path), "--seconds", "0.1", "--board", "model"]) == 0
+    assert "0 messages in 0.1" in capsys.readouterr().out
+    assert read_song(path).messages == ()
 
 
 def test_the_sound_of_a_song_becomes_a_file(tmp_path: Path) -> None:

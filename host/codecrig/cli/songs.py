@@ -1,4 +1,4 @@
-"""play for MIDI files: a song on a board's MIDI port, or as sound."""
+"""play and record for MIDI files: a song on a board's MIDI port, or as sound; the MIDI input."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 from rich.markup import escape
 
 from codecrig.cli.common import BoardChoice, ExitStatus, Session, make_folder, plain, provenance
-from codecrig.player import SongModel, SongRun, SoundRun, play_song, play_sound
-from codecrig.song import Song, read_song
+from codecrig.player import SongModel, SongRun, SoundRun, play_song, play_sound, record_song
+from codecrig.song import Song, SongError, read_song, write_song
 from codecrig.wave import write_wave
 
 SUFFIXES = (".mid", ".midi", ".smf")
@@ -48,6 +48,46 @@ def play_file(session: Session, file: Path, model: SongModel, out: Path | None, 
     session.say((_sound_headline if model == "synth" else _headline)(file, figures))
     result = plain({"file": str(file), "model": model, **figures, "provenance": facts})
     session.write_json(result, status, None if out is None else out / "result.json")
+    return status
+
+
+def record_file(session: Session, file: Path, seconds: float, out: Path | None, choice: BoardChoice) -> int:
+    """Record the MIDI input to a MIDI file, and say what came."""
+    try:
+        import mido  # noqa: F401 - before anything is recorded
+    except ImportError as error:
+        raise SongError("MIDI files need mido; next step: pip install 'codecrig[midi]'") from error
+    make_folder(file.parent)
+    if out is not None:
+        make_folder(out, "result.json", keep=file)
+    with choice.open(session) as board:
+        with session.progress(f"recording {file.name}") as progress:
+            run = record_song(board, seconds, progress=progress)
+        facts = provenance(session, board, choice)
+    written = write_song(file, run.song.messages)
+    problems = []
+    if run.lost_bytes:
+        problems.append(f"{run.lost_bytes} bytes came faster than they were taken")
+    if run.pieces:
+        problems.append(f"{run.pieces} pieces of a SysEx had no end and are left out")
+    verdict = "interrupted" if run.interrupted else "failed" if problems else "passed"
+    status = {"passed": ExitStatus.PASSED, "interrupted": ExitStatus.INTERRUPTED}.get(verdict, ExitStatus.FAILED)
+    skipped = len(run.song.messages) - written
+    session.say(
+        f"{escape(file.name)}: {written} messages in {run.seconds:.2f} s, at their board times"
+        + (f"; {skipped} that no file holds are left out" if skipped else "")
+        + (f"; [red]{escape('; '.join(problems))}[/]" if problems else "")
+    )
+    figures = {
+        "file": str(file),
+        "verdict": verdict,
+        "problems": problems,
+        "messages": written,
+        "messages_left_out": skipped,
+        "lost_bytes": run.lost_bytes,
+        "seconds": run.seconds,
+    }
+    session.write_json(plain({**figures, "provenance": facts}), status, None if out is None else out / "result.json")
     return status
 
 

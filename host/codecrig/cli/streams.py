@@ -162,13 +162,15 @@ def record(
     out: Path | None,
     choice: BoardChoice,
 ) -> int:
-    """Record to FILE (WAV) and tell overruns, position rate and jitter.
+    """Record to FILE (WAV) and tell overruns, position rate and jitter; or the MIDI input to FILE (.mid).
 
     The board's pattern (--source pattern) is compared with what it should be, frame by frame. With --out, result.json
-    and report.html are written there.
+    and report.html are written there. For MIDI, --seconds is the only option that matters.
 
     Example: codecrig record line-in.wav --seconds 5
     """
+    if file.suffix.lower() in songs.SUFFIXES:
+        return songs.record_file(session, file, seconds, out, choice)
     form = _record_format(choice.board_profile(), format_name, channels, rate)
     frames = max(1, round(seconds * form.sample_rate))
     make_folder(file.parent)

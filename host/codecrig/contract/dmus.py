@@ -340,7 +340,7 @@ def null_asks_for_input(rig: Rig) -> None:
 
 @check("MXF-PUT-08")
 def raw_bytes_carry_their_time(rig: Rig) -> None:
-    """Lets two bursts of bytes arrive at known board times and looks at every event."""
+    """Lets bursts of bytes arrive at known board times, one unserved for a while, and looks at every event."""
     stream = capture_stream(rig)
     stream.go(KSSTATE.RUN)
     bursts = (bytes(range(0x20, 0x34)), b"\x90\x3c\x40\xf8\x3d\x40\xf0\x01\x02\xf7")
@@ -353,7 +353,7 @@ def raw_bytes_carry_their_time(rig: Rig) -> None:
     rig.expect_equal("bytes in events", stream.sink.data, b"".join(bursts))
     rig.moved(len(stream.sink.data), SOURCE)
     before, offset = 0, 0
-    for each in seen:
+    for each in tuple(seen):
         what = f"event at byte {offset}"
         rig.expect_equal(f"{what}: flags", each.flags, DMUS_KEF_EVENT_INCOMPLETE)
         rig.expect(each.length <= POINTER_BYTES and each.inline, f"{what}: data", "inline", f"{each.length} bytes")
@@ -366,7 +366,17 @@ def raw_bytes_carry_their_time(rig: Rig) -> None:
         limit = ends if burst else starts[1]
         rig.expect_within(f"{what}: time stamp", each.time / MS, begin / MS - 0.001, limit / MS, "ms")
         before, offset = each.time, offset + each.length
-    rig.note("events", f"{len(seen)}, the last at {before / MS:.3f} ms", "PutMessage of the sink")
+    stream.deaf = True
+    stream.arrive(b"\x21\x22\x23")
+    arrived = stream.clock.get_time()
+    rig.system.sleep(0.01)
+    stream.deaf = False
+    with rig.system.at(IRQL.DISPATCH):
+        stream.service()
+    late = seen[-1]
+    rig.expect(late.time >= before, "time stamp of bytes that waited", f"not before {before}", late.time)
+    rig.expect(late.time <= arrived, "time stamp of bytes that waited", f"that of their coming, {arrived}", late.time)
+    rig.note("events", f"{len(seen)}, the last at {late.time / MS:.3f} ms", "PutMessage of the sink")
 
 
 # ---------------------------------------------------------------------- connections

@@ -222,12 +222,15 @@ class DirectStream:
         if self.group is not None:
             self.group.add_member(self._member)
         self.state = KSSTATE.STOP
+        self.deaf = False
+        """Do not ask for input, whatever is notified."""
         self._closed = False
         rig.keep(self)
 
     def service(self) -> None:
         """What a port does when the group was served."""
-        self.stream.put_message(None)
+        if not self.deaf:
+            self.stream.put_message(None)
 
     def go(self, state: KSSTATE) -> None:
         """To `state` in single steps."""

@@ -61,9 +61,9 @@ HORIZON_S = 40
 """Bytes that are due later than this are kept back: the ring holds 32 bits of a time."""
 INPUT_BYTES = 4096
 """Received bytes that wait for the port at most; the newest are dropped then."""
-SYNC_DIVISOR = 8
+SYNC_DIVISOR = 4
 """SyncToMaster takes away one part in so many of the error. The ddksynth sample takes a hundredth: with calls each
-20 ms a clock that is 100 ppm off then settles at 200 us; an eighth settles at 16 us, less than a frame."""
+20 ms a clock that is 100 ppm off then settles at 200 us; a quarter settles at 8 us, less than a frame."""
 SYNC_AGE = REFERENCE_TIME_PER_SECOND // 500
 """A master time that SyncToMaster is given and that is at most this old (2 ms) was read just before the call: what
 passed since then is no error."""

@@ -169,6 +169,17 @@ class MasterClock(IMasterClock):
         return self._last
 
 
+class HostClock(IMasterClock):
+    """The host's performance counter as master clock: another crystal than the board's."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+
+    def get_time(self) -> int:
+        counter, frequency = self._system.performance_counter(), self._system.performance_frequency
+        return counter * REFERENCE_TIME_PER_SECOND // frequency
+
+
 class LatencyClock(IMasterClock):
     """The master time at which what is sent now can be heard first: never before the master time itself."""
 

@@ -298,6 +298,18 @@ def stamps_bytes_with_the_future(objects: Objects) -> None:
 
 
 @saboteur("MXF-PUT-08")
+def stamps_bytes_when_they_are_asked_for(objects: Objects) -> None:
+    """Captured bytes carry the time of the service, not of the interrupt."""
+
+    class Capture(DMusCaptureStream):
+        def _fill(self, event: DMUS_KERNEL_EVENT) -> None:
+            super()._fill(event)
+            event.ullPresTime100ns = self._clock.get_time()
+
+    with_streams(objects, capture=Capture)
+
+
+@saboteur("MXF-PUT-08")
 def calls_raw_bytes_complete(objects: Objects) -> None:
     """Captured bytes are flagged as complete messages."""
 
