@@ -31,6 +31,7 @@ CHECKS = ",".join(
         "-bugprone-branch-clone",
         "-bugprone-implicit-widening-of-multiplication-result",
         "-bugprone-reserved-identifier",
+        "-bugprone-suspicious-missing-comma",
         "-clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling",
         "-misc-unused-parameters",
         # clang 14 does not see the va_start before a vsnprintf.
@@ -77,7 +78,7 @@ def cross_gcc() -> str:
     for tool in build.TOOLS:
         _tool(tool)
     board = build.BOARDS["pico-ice"]
-    folder = build.build(board)
+    folder = build.build(board, build.BUILD / "analysis")
     found = []
     for entry in json.loads((folder / "compile_commands.json").read_text()):
         file = Path(entry["file"]).resolve()

@@ -90,13 +90,13 @@ def uf2(image: dict[int, bytes], family: int) -> bytes:
     return b"".join(blocks)
 
 
-def build(board: Board) -> Path:
-    """Builds for one board; returns its folder with codecrig.elf, codecrig.uf2 and build.log."""
+def build(board: Board, folder: Path | None = None) -> Path:
+    """Builds for one board, one at a time in a folder; returns it, with codecrig.elf, codecrig.uf2 and build.log."""
     for tool in TOOLS:
         if shutil.which(tool) is None:
             raise BuildFailed(f"{tool} not found; on Debian: apt install {DEBIAN_PACKAGES}")
     sdk, tinyusb = sources.find(sources.PICO_SDK, _say).path, sources.find_tinyusb(_say).path
-    folder = BUILD / board.name
+    folder = folder or BUILD / board.name
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "build.log"
     settings = {

@@ -75,7 +75,7 @@ uint16_t const *tud_descriptor_string_cb(uint8_t index, uint16_t language) {
       descriptor[1 + units] = (uint16_t)("0123456789ABCDEF"[(serial >> (60 - 4 * units)) & 0xF]);
     }
   } else if (index < STRING_COUNT) {
-    /* A board that cannot be used says why where every system shows it; clients look for the bare name. */
+    /* A board that cannot be used says why where every system shows it. */
     const char *refusal = index == STRING_PRODUCT ? port_refusal() : NULL;
     const char *const parts[3] = {texts[index], refusal != NULL ? ": " : "", refusal != NULL ? refusal : ""};
     for (uint32_t part = 0; part < 3; part++) {

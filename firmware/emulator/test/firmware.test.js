@@ -40,14 +40,14 @@ const configure = (control) => control([0, 9, 1, 0, 0, 0, 0, 0], 0);
 
 test('revision B1 is refused with its reason', { skip }, () => {
   const control = enumerated(1);
-  assert.equal(product(control), 'codecrig: needs RP2040 B2 or later');
+  assert.equal(product(control), 'codecrig pico-ice: needs RP2040 B2 or later');
   assert.equal(configure(control), 'stall');
-  assert.equal(product(control), 'codecrig: needs RP2040 B2 or later');
+  assert.equal(product(control), 'codecrig pico-ice: needs RP2040 B2 or later');
 });
 
 test('revision B2 is not', { skip }, () => {
   const control = enumerated(2);
-  assert.equal(product(control), 'codecrig');
+  assert.equal(product(control), 'codecrig pico-ice');
   assert.equal(configure(control).length, 0);
 });
 
