@@ -16,7 +16,7 @@ from codecrig.link import registers as regs
 from codecrig.miniport import MiniportDMus, MiniportWaveRT, dmus, engine
 from codecrig.miniport.midi import RENDER_PIN, MiniportMidi
 from codecrig.port import PortDMus, PortWaveRT, WaveRTOutput
-from codecrig.port.dmus import WINDOW_MS
+from codecrig.port.dmus import WINDOW_MS, HostClock
 from codecrig.port.midi import PortMidi
 from codecrig.portcls import KSSTATE, REFERENCE_TIME_PER_SECOND, Format
 from codecrig.song import Song, TimedMessage
@@ -218,13 +218,16 @@ class SoundRun:
     """Frames at the DAC from the first that is not silent on, compared with the sound; None if nobody listens there."""
     first_wrong_frame: int | None = None
     """The first of these that differs; None if there is none."""
+    sync_points: tuple[tuple[float, float], ...] = ()
+    """(Seconds of host time since RUN, frames that the synthesizer's sample clock is behind it): from the first on."""
     interrupted: bool = False
 
 
 def play_sound(board: Board, song: Song, *, progress: Progress | None = None) -> SoundRun:
     """Play a song through the synthesizer and the converter; returns when it has died away.
 
-    Raises NtStatusError, BoardError and LinkError as objects and board do.
+    The master clock is the host's, so that SyncToMaster has something to follow. Raises NtStatusError, BoardError and
+    LinkError as objects and board do.
     """
     system = BoardSystem(board)
     rate = board.profile.rates[0]
@@ -241,12 +244,27 @@ def play_sound(board: Board, song: Song, *, progress: Progress | None = None) ->
                 tap_ticks.append(tap.first_ticks)
                 heard.append(tap.samples)
 
+    clock = HostClock(system)
+    first_frame: int | None = None
+    sync_points: list[tuple[float, float]] = []
+
+    def compare_clocks() -> None:
+        nonlocal first_frame
+        before_read = clock.get_time()
+        counted = board.read_register(regs.FPGA_FRAME_TICKS)
+        now = (before_read + clock.get_time()) // 2
+        if first_frame is None:
+            first_frame = counted - pin.synth.ref_time_to_sample(now)
+        error = now - pin.synth.sample_to_ref_time(counted - first_frame & 0xFFFFFFFF)
+        seconds = (now - pin.master_time(0)) / REFERENCE_TIME_PER_SECOND
+        sync_points.append((seconds, error * rate / REFERENCE_TIME_PER_SECOND))
+
     before = board.read_register(regs.FPGA_CONVERTER_CONTROL)
     board.write_register(regs.FPGA_CONVERTER_CONTROL, before | CONVERTER_ENABLE)
     try:
         with (
             PortWaveRT(MiniportWaveRT(board), system) as wave_port,
-            PortDMus(MiniportDMus(board), system) as port,
+            PortDMus(MiniportDMus(board), system, master_clock=clock) as port,
             InterruptFlag() as interrupt,
         ):
             window_bytes = rate * WINDOW_MS // 1000 * data_format.block_bytes
@@ -260,12 +278,14 @@ def play_sound(board: Board, song: Song, *, progress: Progress | None = None) ->
             if listens:
                 board.bench.tap_start()
             pin.set_state(KSSTATE.RUN)
-            start = pin.master_time(lead)
+            ahead = (pin.master_time(lead) - clock.get_time()) / REFERENCE_TIME_PER_SECOND
+            start_ticks = board.clock.now() + board.clock.ticks(ahead)
             silent_frames = pin.rendered_frames
             end = lead + int((song.seconds + SYNTH_TAIL_S) * REFERENCE_TIME_PER_SECOND)
             while pin.time < end and not interrupt.raised:
                 system.sleep(STEP_S)
                 listen()
+                compare_clocks()
                 if progress is not None:
                     progress(min(pin.time, end), end)
             interrupted, gaps = interrupt.raised, output.gaps
@@ -282,7 +302,8 @@ def play_sound(board: Board, song: Song, *, progress: Progress | None = None) ->
         len(song.messages),
         PcmAudio(rate, bits, bits, samples[skipped:], "synthesizer"),
         gaps,
-        int(start * board.clock.rate / REFERENCE_TIME_PER_SECOND),
+        start_ticks,
+        sync_points=tuple(sync_points),
         interrupted=interrupted,
     )
     if listens and heard:

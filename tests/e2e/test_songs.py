@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from codecrig.board import Board
+from codecrig.board import Board, open_board
 from codecrig.cli.main import run
 from codecrig.player import play_song, play_sound, record_song
 from codecrig.song import Song, TimedMessage, read_song, write_song
@@ -88,6 +88,28 @@ def test_nothing_comes_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert run(["record", str(path), "--seconds", "0.1", "--board", "model"]) == 0
     assert "0 messages in 0.1" in capsys.readouterr().out
     assert read_song(path).messages == ()
+
+
+@pytest.mark.parametrize("ppm", [100.0, -100.0])
+def test_sound_follows_the_host_clock_within_a_frame(ppm: float) -> None:
+    """Codec and master clock (host time) 100 ppm apart: once settled, the sample clock is at most a frame off."""
+    notes = [TimedMessage(n * 500_000, bytes([0x90, 40 + n, 100])) for n in range(20)]
+    with open_board("model", clock_ppm=ppm) as board:
+        result = play_sound(board, Song(tuple(notes)))
+    settled = [frames for seconds, frames in result.sync_points if seconds > 0.5]
+    assert len(settled) > 20
+    assert max(map(abs, settled)) <= 1
+    assert result.first_wrong_frame is None and result.gaps == 0
+
+
+@pytest.mark.parametrize("messages", [0, 3])
+def test_sound_has_a_page(messages: int, tmp_path: Path) -> None:
+    path = tmp_path / "song.mid"
+    write_song(path, song(messages, 500_000).messages if messages else [])
+    assert run(["play", str(path), "--board", "model", "--model", "synth", "--out", str(tmp_path / "out")]) == 0
+    assert {each.name for each in (tmp_path / "out").iterdir()} == {"report.html", "result.json", "song.wav"}
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Error of the sample clock, frames" in page and "song.mid as sound" in page
 
 
 def test_the_sound_of_a_song_becomes_a_file(tmp_path: Path) -> None:

@@ -11,9 +11,12 @@ from rich.markup import escape
 
 from codecrig.cli.common import BoardChoice, ExitStatus, Session, make_folder, plain, provenance
 from codecrig.player import SongModel, SongRun, SoundRun, play_song, play_sound, record_song
+from codecrig.report import Figure, Report, RunReport, render_report
 from codecrig.song import Song, SongError, read_song, write_song
 from codecrig.wave import write_wave
 
+SETTLED_S = 0.5
+"""The sample clock has settled by then: 25 synchronisations."""
 SUFFIXES = (".mid", ".midi", ".smf")
 """Files that are taken for songs."""
 
@@ -30,7 +33,7 @@ def play_file(session: Session, file: Path, model: SongModel, out: Path | None, 
         out = None if wav is out else out
         make_folder(wav.parent)
     if out is not None:
-        make_folder(out, "result.json", keep=file)
+        make_folder(out, "result.json", "report.html", keep=file)
     with choice.open(session) as board:
         with session.progress(f"playing {file.name}") as progress:
             if model == "synth":
@@ -42,6 +45,10 @@ def play_file(session: Session, file: Path, model: SongModel, out: Path | None, 
     if wav is not None:
         write_wave(wav, sound.sound)
         figures["wav"] = str(wav)
+    if model == "synth" and out is not None:
+        page = out / "report.html"
+        page.write_text(_sound_page(file, sound, figures, facts), encoding="utf-8")
+        figures["report_html"] = str(page)
     status = {"passed": ExitStatus.PASSED, "interrupted": ExitStatus.INTERRUPTED}.get(
         figures["verdict"], ExitStatus.FAILED
     )
@@ -109,8 +116,31 @@ def _sound_figures(run: SoundRun, ticks_per_second: float) -> dict[str, Any]:
         "gaps": run.gaps,
         "frames_at_dac": run.frames_at_dac,
         "first_sound_us": late,
+        "sync_error_frames": _largest_sync_error(run),
         "sound_sha256": hashlib.sha256(run.sound.to_bytes()).hexdigest(),
     }
+
+
+def _largest_sync_error(run: SoundRun) -> float | None:
+    """The largest error of the sample clock once it has settled; None if the song is too short for that."""
+    return max((abs(frames) for seconds, frames in run.sync_points if seconds > SETTLED_S), default=None)
+
+
+def _sound_page(file: Path, run: SoundRun, figures: dict[str, Any], facts: dict[str, str]) -> str:
+    rows = [
+        Figure("messages", str(run.messages)),
+        Figure("gaps", str(run.gaps), "windows that came too late", run.gaps == 0),
+    ]
+    if figures["frames_at_dac"] is not None:
+        good = run.first_wrong_frame is None
+        rows.append(Figure("frames at the DAC", str(run.frames_at_dac), "compared with those rendered", good))
+    if figures["sync_error_frames"] is not None:
+        note = f"at most, from {SETTLED_S:g} s on"
+        rows.append(Figure("error of the sample clock", f"{figures['sync_error_frames']:.2f} frames", note))
+    title = f"{file.name} as sound"
+    headline = _sound_headline(file, figures) if not figures["problems"] else "; ".join(figures["problems"])
+    report = RunReport(title, figures["verdict"], headline, rows, played=run.sound, sync_points=run.sync_points)
+    return render_report(Report(title, [report], list(facts.items())))
 
 
 def _sound_headline(file: Path, figures: dict[str, Any]) -> str:

@@ -806,6 +806,11 @@ class DMusSynthPin(DMusRenderPin):
             raise
 
     @property
+    def synth(self) -> ISynthSinkDMus:
+        """The stream as the wave sink sees it."""
+        return self._synth
+
+    @property
     def latency_clock(self) -> IMasterClock:
         return LatencyClock(self.master_clock, self._end_of_rendered)
 

@@ -74,6 +74,8 @@ class RunReport:
     difference_label: str = "difference"
     first_bad_frame: int | None = None
     positions: Sequence[PositionSeries] = ()
+    sync_points: Sequence[tuple[float, float]] = ()
+    """(Seconds of host time, frames that a synthesizer's sample clock is behind the master clock)."""
     events: Sequence[TimedEvent] = ()
     notes: Sequence[str] = ()
 
@@ -122,6 +124,8 @@ def _pictures(run: RunReport) -> list[_Picture]:
         pictures.append(_spectrum(run))
     if run.positions:
         pictures += _positions(run)
+    if run.sync_points:
+        pictures.append(_sync(run))
     if run.events:
         pictures.append(_timeline(run))
     return pictures
@@ -212,6 +216,16 @@ def _positions(run: RunReport) -> list[_Picture]:
             "Jitter of the position. A counter of whole frames alone gives \u00b10.5 frames, 0.29 RMS.",
         ),
     ]
+
+
+def _sync(run: RunReport) -> _Picture:
+    seconds, frames = (np.array(each, dtype=float) for each in zip(*run.sync_points, strict=True))
+    svg = chart([Line("error", "played", seconds, frames)], title=f"Sample clock of {run.title}", height=140, dots=True)
+    caption = (
+        "Master time (host) minus the reference time of the frame that the converter counted, over host time, from the "
+        "first point on. Counting whole frames alone scatters it by a frame."
+    )
+    return _Picture("Error of the sample clock, frames", svg, [], caption)
 
 
 def _timeline(run: RunReport) -> _Picture:
