@@ -396,6 +396,12 @@ def a_clock_with_the_wrong_rate(objects: Objects) -> None:
     break_streams(objects, get_clock_register=lambda good, stream: replace(good(), Numerator=11_289_600))
 
 
+@saboteur("WRT-CLK-01")
+def a_clock_two_percent_off(objects: Objects) -> None:
+    """The board's crystal runs 2 % fast."""
+    objects.clock_ppm = 20_000
+
+
 @saboteur("WRT-CLK-02")
 def a_clock_of_another_crystal(objects: Objects) -> None:
     """The clock shown is not the one that the sample clock comes from: it drifts by 2 %."""
