@@ -196,6 +196,20 @@ async def record_of_a_stream(dut: Any) -> None:
 
 
 @cocotb.test()
+async def time_of_a_cause_behind_every_carry(dut: Any) -> None:
+    """The cause just before a bit of board time first becomes 1, its record just behind."""
+    bench = RingBench(dut)
+    await bench.start()
+    await bench.enable(0, DESCRIPTOR)
+    for bit in range(8, 33):
+        bench.start_time += (5 << 32) + (1 << bit) - 20 - bench.time
+        time = await bench.stream_event(0, 0, (1, 2, 3, 4), 60)
+        await ClockCycles(dut.clk, 20)
+        await bench.clear(0, DESCRIPTOR)
+        assert [record.time for record in await bench.take()] == [time], bit
+
+
+@cocotb.test()
 async def records_of_the_board(dut: Any) -> None:
     """All board causes and a stream at the same clock: one record each with that very time."""
     bench = RingBench(dut)
@@ -357,6 +371,25 @@ async def posted_again_while_set_and_enabled(dut: Any) -> None:
 
 
 @cocotb.test()
+async def each_cause_is_posted_again(dut: Any) -> None:
+    bench = RingBench(dut)
+    await bench.start()
+    await bench.enable(0, ALL)
+    await bench.enable(BOARD, 0xFF)
+    for cause in range(7):
+        await bench.stream_event(0, cause, (1, 2, 3, 4))
+    for name in ("timer", "pattern", "trigger", "midi_received", "midi_sent", "midi_overflow"):
+        await bench.pulse(name)
+    await bench.monitor(0, 0x1000)
+    await bench.settle()
+    first = await bench.take()
+    await bench.settle()
+    again = await bench.take(advance=False)
+    assert len(first) == len(again) == 14 and all(record.reposted for record in again)
+    assert {(record.cause, record.stream) for record in again} == {(record.cause, record.stream) for record in first}
+
+
+@cocotb.test()
 async def overflow_is_counted_and_reported(dut: Any) -> None:
     bench = RingBench(dut)
     await bench.start()
@@ -390,10 +423,15 @@ async def overflow_is_counted_and_reported(dut: Any) -> None:
 
 @cocotb.test()
 async def overflow_without_enable(dut: Any) -> None:
-    """Not enabled, an overflow still counts and is sticky, and posts nothing."""
+    """Not enabled, an overflow still counts and is sticky, and posts nothing. The ring fills from its middle on."""
     bench = RingBench(dut)
     await bench.start()
     await bench.enable(0, 0xF)
+    for number in range(RECORDS // 2):
+        await bench.stream_event(0, 2, (number, 0, 0, 0))
+    await bench.settle()
+    await bench.clear(0, 0xF)
+    assert len(await bench.take()) == RECORDS // 2
     for number in range(RECORDS + 3):
         await bench.stream_event(0, 2, (number, 0, 0, 0))
     await bench.settle()

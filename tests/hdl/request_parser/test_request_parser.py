@@ -315,6 +315,11 @@ async def refused_addresses(dut: Any) -> None:
         (0xF000_0000, 4),
         (0xFFFF_FFFC, 8),
     ]
+    # One bit too many in an address of memory, or of a register.
+    for bit in range(17, 32):
+        if bit != 30:
+            await expect_refused(driver, slave, read_request(1 << bit, 1, 9), Status.UNMAPPED)
+            await expect_refused(driver, slave, read_request(registers.FPGA_BASE ^ 1 << bit, 4, 9), Status.UNMAPPED)
     for address, length in cases:
         await expect_refused(driver, slave, read_request(address, length, 9), Status.UNMAPPED)
         if length < 300:  # the bytes of a longer one would take milliseconds
@@ -413,6 +418,8 @@ async def wait_at_once(dut: Any) -> None:
         (5, 0xFFFF_FFF0, 0),
         (0x7FFF_FFFF, 0, 0),
         (0x8000_0000, 0x7FFF_FFFF, 0),
+        (0xFFFF_FFFF, 0xFFFF_FFFF, 0),
+        (0, 0, 0),
     ):
         dut.now.value = now
         dut.event_waiting.value = event
