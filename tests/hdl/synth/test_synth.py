@@ -78,6 +78,25 @@ def test_what_was_made_is_taken(synth: ModuleType) -> None:
     assert len(times) == 5
 
 
+def test_bitstream_is_looked_at(synth: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing, or something else than a bitstream, is an error, also where an earlier one lay."""
+    folder = synth.BUILD / "test-pack"
+    (REPOSITORY / folder).mkdir(parents=True, exist_ok=True)
+    contents = [b"\xff\x00\x00\xff\x7e\xaa\x99\x7e\x51", b"IceStorm", None]
+
+    def run(command: list[str], _log: object) -> None:
+        content = contents.pop(0)
+        if content is not None:
+            (REPOSITORY / command[-1]).write_bytes(content)
+
+    monkeypatch.setattr(synth, "run", run)
+    monkeypatch.setattr(synth, "tool", lambda name: name)
+    synth.pack(folder / "x.asc", folder / "x.bin")
+    for size in (8, 0):
+        with pytest.raises(synth.SynthesisError, match=rf"made no bitstream: .*x\.bin has {size} bytes"):
+            synth.pack(folder / "x.asc", folder / "x.bin")
+
+
 def test_every_source_is_read(synth: ModuleType) -> None:
     """The package first, then every module."""
     names = [path.name for path in synth.sources()]
@@ -101,6 +120,9 @@ def test_page_and_limits(synth: ModuleType) -> None:
         "| 8 | 1,250 (at most 1,250 LUT4: met) | 120 | 9 (at most 8 block RAM: **not met**) | "
         "25.5 / 24.0 (at least 24 MHz: met) |"
     ) in page
+    once = synth.Figures(4000, 1200, 16, 4, 5100, {"engine": 1300}, {"clk": [24.6], "spi_sck": [66.6]})
+    page_of_one = synth.document({**results, "pico-ice": once}, {"yosys": "1.2"})
+    assert "| 24.6 / 24.6, 1 seed (at least 24.576 MHz clk: met) |" in page_of_one
     assert page.index("| hub | 2000 |") < page.index("| engine | 1300 |")
     eight = next(design for design in synth.DESIGNS if design.name == "engine-8")
     assert synth.unmet(eight, engine) == ["engine-8: 9, at most 8 block RAM allowed"]
