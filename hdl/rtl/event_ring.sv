@@ -225,7 +225,8 @@ module event_ring
 
   logic [2:0] next_word;
   logic finished;
-  assign ev_word = next_word[1:0];
+  // 0 to 3 in the clocks ahead of those words of the engine's own record only: from the 0 on it lets no host in.
+  assign ev_word = state_reg == POST && source_reg == ENGINE && next_word[2] ? next_word[1:0] : 2'd1;
 
   always_comb begin
     {ev_ready, monitor_ready, finished} = '0;

@@ -107,9 +107,13 @@ class RingBench:
         dut.ev_valid.value = 1
         dut.ev_cause.value = cause
         dut.ev_stream.value = stream
+        reading = 0
         while True:
             await RisingEdge(dut.clk)
             dut.ev_stamp.value = 0
+            # From the first 0 on the engine lets no host in, and a host waits 8 clocks at most.
+            reading += bool(reading) or int(dut.ev_word.value) == 0
+            assert reading <= 8, "ev_word is 0 while the event waits"
             if dut.ev_ready.value == 1:
                 break
             dut.ev_data.value = data[int(dut.ev_word.value)]
