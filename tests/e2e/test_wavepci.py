@@ -268,7 +268,7 @@ def test_packets_come_and_are_cancelled_at_any_time(board: Board, port: PortWave
             heard = heard[len(data) :]
             continue
         frames = 0
-        while heard[: 6 * (frames + 1)] == data[: 6 * (frames + 1)]:
+        while 6 * frames < len(data) and heard[: 6 * (frames + 1)] == data[: 6 * (frames + 1)]:
             frames += 1
         heard = heard[6 * frames :]
         # The frame in which it was cut off: what was fetched of it, then silence.
