@@ -89,6 +89,7 @@ class Rig:
         self.trace = Trace(self.system)
         self.evidence: list[Evidence] = []
         self.moved_bytes = 0
+        self.part_only = False
         self._ports: list[Any] = []
 
     # ------------------------------------------------------------------ objects under test
@@ -167,6 +168,10 @@ class Rig:
     def note(self, what: str, value: object, source: str) -> None:
         """Put something seen into the report: what, its value, and the register, sample or call it comes from."""
         self.evidence.append(Evidence(what, _words(value), source))
+
+    def covers_part(self) -> None:
+        """Say that this check covers only a part of the span that its rule speaks of, --long or not."""
+        self.part_only = True
 
     def moved(self, moved_bytes: int, source: str) -> None:
         """Evidence of progress: the engine moved so many bytes, says `source` (a register). Board rules need some."""

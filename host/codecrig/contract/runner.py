@@ -104,6 +104,7 @@ class Runner:
             _take(error, result, rig, self._check_limit_s)
         self._tidy(rig, result)
         result.evidence = rig.evidence
+        result.full_span = result.full_span and not rig.part_only
         result.seconds = time.perf_counter() - begin
         return result
 

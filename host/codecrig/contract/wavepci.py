@@ -998,6 +998,7 @@ def due_events_fire_on_the_way_to_pause(rig: Rig) -> None:
 @check("WP-POS-01", evidence_seconds=14_000.0)
 def the_position_only_rises(rig: Rig) -> None:
     """Reads the position while a looped buffer goes round, then across 2^32 bytes with preloaded counters."""
+    rig.covers_part()
     bench = WavePciBench(rig)
     size = bench.format.block_bytes
     loop_bytes = 90 * size

@@ -622,6 +622,7 @@ def the_clock_register_counts_in_every_state(rig: Rig) -> None:
         expect_rate("ticks over all states against the host's clock", readings[0], readings[-1])
     if not rig.long or rig.board.profile.kind == "twin" or register.Width > 32:
         rig.note("the wrap of the register", "not waited for", "")
+        rig.covers_part()
         return
     before, first = rig.board.clock.now(), _value(register)
     rig.system.sleep(1.02 * modulus / rate)
@@ -810,6 +811,7 @@ def positions_move_at_the_byte_rate_and_stand_in_pause(rig: Rig) -> None:
 @check("WRT-POS-05", evidence_seconds=HOUR_S)
 def an_hour_later_the_position_is_exact(rig: Rig) -> None:
     """Sets the counters an hour ahead, and ahead of 2^32 frames; often read or not, the position is the counted one."""
+    rig.covers_part()
     form = rig.format_of(16)
     block = form.block_bytes
     for number in BOTH:
