@@ -401,6 +401,8 @@ async def overflow_is_counted_and_reported(dut: Any) -> None:
     await bench.enable(BOARD, RING_OVERFLOW)
     for number in range(RECORDS + 7):
         await bench.stream_event(0, 0, (number, 0, 0, 0))
+        await ClockCycles(dut.clk, 3)
+        assert bench.waiting(), f"{number + 1} records wait"
     await bench.settle()
     assert await bench.bus.read(registers.FPGA_EVENT_PRODUCER) == RECORDS
     assert await bench.bus.read(registers.FPGA_EVENT_LOST) == 7
