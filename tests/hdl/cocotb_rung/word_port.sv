@@ -21,6 +21,7 @@ module request_parser (
     output logic attention,
 
     output logic stb,
+    output logic starts,
     output logic we,
     output logic [31:2] adr,
     output logic [31:0] wdata,
@@ -42,6 +43,10 @@ module request_parser (
   logic told  /* verilator public_flat_rw */;
   logic [31:0] in_word  /* verilator public_flat_rw */;
 
+  // stb rises behind the clock of `starts`, in which adr must stand already.
+  assign starts = !rst && !stb && ask != told;
+  assign adr = address[31:2];
+
   always_ff @(posedge clk)
     if (rst) begin
       stb  <= 0;
@@ -52,10 +57,9 @@ module request_parser (
         told    <= ask;
         in_word <= rdata;
       end
-    end else if (ask != told) begin
+    end else if (starts) begin
       stb   <= 1;
       we    <= write;
-      adr   <= address[31:2];
       sel   <= enables;
       wdata <= out_word;
     end
