@@ -218,7 +218,8 @@ def boards() -> Iterator[tuple[Board, Board]]:
 
 
 def test_model_and_twin_answer_alike(boards: tuple[Board, Board]) -> None:
-    @seed(2)
+    @seed(5)
+    @seed(5)
     class Machine(Sequences):
         pass
 
