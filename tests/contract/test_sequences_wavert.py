@@ -258,20 +258,25 @@ def boards() -> Iterator[tuple[Board, Board]]:
 
 
 def test_model_and_twin_answer_alike(boards: tuple[Board, Board]) -> None:
-    @seed(2)
     class Machine(Sequences):
         pass
 
     Machine.boards = boards
-    run_state_machine_as_test(
-        Machine,
-        settings=settings(
-            max_examples=18,
-            stateful_step_count=35,
-            deadline=None,
-            database=None,
-            phases=[Phase.generate, Phase.shrink],
-            suppress_health_check=list(HealthCheck),
-        ),
+    chosen = settings(
+        max_examples=18,
+        stateful_step_count=35,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
     )
-    assert Machine.frames_run > 5_000 and Machine.ends > 3
+
+    def enough() -> bool:
+        return Machine.frames_run > 5_000 and Machine.ends > 3
+
+    # What a seed leads to depends on hypothesis's version: seeds follow until every kind of call has been met often.
+    for number in range(1, 9):
+        run_state_machine_as_test(seed(number)(Machine), settings=chosen)
+        if enough():
+            break
+    assert enough()
