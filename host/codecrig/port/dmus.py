@@ -14,7 +14,6 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
 from itertools import count
-from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
 from codecrig.messages import MessageCutter, MidiMessage
@@ -37,7 +36,6 @@ from codecrig.portcls import (
     IMiniportDMus,
     IPortDMus,
     IServiceGroup,
-    IServiceSink,
     ISynthSinkDMus,
     KEvent,
     NtStatusError,
@@ -45,7 +43,8 @@ from codecrig.portcls import (
     System,
 )
 
-from .service import ServiceGroup
+from .base import Port
+from .service import Sink
 from .wavert import WaveRTPin
 
 BUFFER_BYTES = 4096
@@ -191,17 +190,7 @@ class LatencyClock(IMasterClock):
         return max(self._master_clock.get_time(), self._earliest())
 
 
-class _Sink(IServiceSink):
-    """What the port puts into a service group."""
-
-    def __init__(self, serve: Callable[[], object]) -> None:
-        self._serve = serve
-
-    def request_service(self) -> None:
-        self._serve()
-
-
-class PortDMus(IPortDMus):
+class PortDMus(Port, IPortDMus):
     """The port of one DirectMusic miniport. Use it in a `with` block: leaving it closes all pins."""
 
     def __init__(
@@ -215,21 +204,17 @@ class PortDMus(IPortDMus):
         master_clock: IMasterClock | None = None,
     ) -> None:
         """Take `miniport` into use (Init). `master_clock`: another one than the machine's time."""
-        self._system = system
+        self._take(miniport, system)
         self.allocator = DMusAllocator(system, pool_events, pool_buffers)
         self.master_clock: IMasterClock = master_clock or MasterClock(system)
         self._miniport = miniport
-        self._pins: list[DMusPin] = []
         self._groups: list[IServiceGroup] = []
-        self._sink = _Sink(miniport.service)
+        self._sink = Sink(miniport.service)
         self._initialising = True
-        self._closed = False
-        miniport.add_ref()
         try:
             group = miniport.init(None, resource_list, self)
         except BaseException:
-            self._forget_groups()
-            miniport.release()
+            self._forget()
             raise
         self._initialising = False
         if group is not None:
@@ -242,6 +227,10 @@ class PortDMus(IPortDMus):
             group.add_member(self._sink)
             self._groups.append(group)
 
+    def _forget(self) -> None:
+        self._forget_groups()
+        super()._forget()
+
     def _forget_groups(self) -> None:
         for group in self._groups:
             group.remove_member(self._sink)
@@ -249,14 +238,6 @@ class PortDMus(IPortDMus):
         self._groups.clear()
 
     # ------------------------------------------------------------------ for the miniport
-
-    @property
-    def system(self) -> System:
-        return self._system
-
-    def new_service_group(self) -> IServiceGroup:
-        self._system.require(IRQL.PASSIVE, "PcNewServiceGroup")
-        return ServiceGroup(self._system)
 
     def notify(self, service_group: IServiceGroup | None) -> None:
         if service_group is not None:
@@ -297,42 +278,6 @@ class PortDMus(IPortDMus):
         self._pins.append(pin)
         return pin
 
-    def pin_closed(self, pin: DMusPin) -> None:
-        """A pin has closed itself."""
-        if pin in self._pins:
-            self._pins.remove(pin)
-
-    def close(self) -> None:
-        """Close all pins, last opened first, and release the miniport. Closing twice is harmless."""
-        if self._closed:
-            return
-        self._closed = True
-        problem: BaseException | None = None
-        for pin in reversed(self._pins.copy()):
-            try:
-                pin.close()
-            except Exception as error:
-                problem = problem or error
-        self._forget_groups()
-        self._miniport.release()
-        self.release()
-        if problem is not None:
-            raise problem
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self.close()
-        except Exception as problem:
-            if error is None:
-                raise
-            if str(problem) != str(error):  # a dead link says the same to everybody
-                error.add_note(f"also, while closing the port: {problem}")
-
 
 class DMusPin:
     """One open pin: a stream of the miniport as a client sees it. Passive context.
@@ -357,7 +302,7 @@ class DMusPin:
         self._elapsed = 0
         made = miniport.new_stream(pin, stream_type, data_format, port.allocator, port.master_clock)
         self._stream, self.group, self.prefetch = made.Stream, made.ServiceGroup, made.SchedulePreFetch
-        self._sink = _Sink(self._serve)
+        self._sink = Sink(self._serve)
         if self.group is not None:
             self.group.add_member(self._sink)
 

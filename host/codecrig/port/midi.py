@@ -9,14 +9,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 from codecrig.portcls import (
     IRQL,
     KSSTATE,
     IServiceGroup,
-    IServiceSink,
     IUnknown,
     KEvent,
     NtStatusError,
@@ -24,7 +21,8 @@ from codecrig.portcls import (
 )
 from codecrig.portcls.midi import MIDI_FORMAT, IMiniportMidi, IPortMidi
 
-from .service import ServiceGroup
+from .base import Port
+from .service import Sink
 
 RETRY = 10_000
 """1 ms: how long the port waits, in 100 ns, after the miniport took nothing."""
@@ -32,29 +30,16 @@ READ_BYTES = 64
 """Of the buffer that the port reads into."""
 
 
-class _Sink(IServiceSink):
-    """What the port puts into a service group."""
-
-    def __init__(self, serve: Callable[[], None]) -> None:
-        self._serve = serve
-
-    def request_service(self) -> None:
-        self._serve()
-
-
-class PortMidi(IPortMidi):
+class PortMidi(Port, IPortMidi):
     """The port of one MIDI miniport. Use it in a `with` block: leaving it closes all pins."""
 
     def __init__(self, miniport: IMiniportMidi, system: System) -> None:
         """Take `miniport` into use (Init)."""
-        self._system = system
+        self._take(miniport, system)
         self._miniport = miniport
-        self._closed = False
-        self._pins: list[MidiPin] = []
         self._registered: IServiceGroup | None = None
         self._group: IServiceGroup | None = None
-        self._sink = _Sink(miniport.service)
-        miniport.add_ref()
+        self._sink = Sink(miniport.service)
         try:
             self._group = miniport.init(None, None, self)
         except BaseException:
@@ -63,17 +48,22 @@ class PortMidi(IPortMidi):
         if self._group is not None:
             self._group.add_member(self._sink)
 
-    @property
-    def system(self) -> System:
-        return self._system
-
-    def new_service_group(self) -> IServiceGroup:
-        return ServiceGroup(self._system)
-
     def notify(self, service_group: IServiceGroup | None) -> None:
         group = service_group or self._registered or self._group
         if group is not None:
             group.request_service()
+
+    def _forget(self) -> None:
+        """Release the groups of Init, too."""
+        if self._group is not None:
+            self._group.remove_member(self._sink)
+        held: tuple[IUnknown | None, ...] = (self._group, self._registered)
+        self._group = self._registered = None
+        for each in held:
+            if each is not None:
+                each.release()
+        self._sink.release()
+        super()._forget()
 
     def register_service_group(self, service_group: IServiceGroup) -> None:
         self._system.require(IRQL.PASSIVE, "IPortMidi::RegisterServiceGroup")
@@ -88,51 +78,6 @@ class PortMidi(IPortMidi):
         opened = MidiPin(self._miniport, self, pin, capture)
         self._pins.append(opened)
         return opened
-
-    def pin_closed(self, pin: MidiPin) -> None:
-        """A pin has closed itself."""
-        self._pins.remove(pin)
-
-    def close(self) -> None:
-        """Close all pins, last opened first, and release the miniport. Closing twice is harmless."""
-        if self._closed:
-            return
-        self._closed = True
-        problem: Exception | None = None
-        for pin in reversed(self._pins.copy()):
-            try:
-                pin.close()
-            except Exception as error:
-                problem = problem or error
-        if self._group is not None:
-            self._group.remove_member(self._sink)
-        self._forget()
-        self._sink.release()
-        self.release()
-        if problem is not None:
-            raise problem
-
-    def _forget(self) -> None:
-        """Release the miniport and the groups of Init."""
-        held: tuple[IUnknown | None, ...] = (self._group, self._registered, self._miniport)
-        self._group = self._registered = None
-        for each in held:
-            if each is not None:
-                each.release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self.close()
-        except Exception as problem:
-            if error is None:
-                raise
-            if str(problem) != str(error):  # a dead link says the same to everybody
-                error.add_note(f"also, while closing the port: {problem}")
 
 
 @dataclass
@@ -161,7 +106,7 @@ class MidiPin:
         self._cancel_timer: Callable[[], bool] | None = None
         self._offering = False
         self._closed = False
-        self._sink = _Sink(self._serve)
+        self._sink = Sink(self._serve)
         created = miniport.new_stream(pin, capture, MIDI_FORMAT)
         self._stream = created.Stream
         self._group = created.ServiceGroup

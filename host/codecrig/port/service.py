@@ -5,6 +5,16 @@ from collections.abc import Callable
 from codecrig.portcls import IRQL, NTSTATUS, IServiceGroup, IServiceSink, NtStatusError, System
 
 
+class Sink(IServiceSink):
+    """What a port puts into a service group: calls a function when the group is served."""
+
+    def __init__(self, serve: Callable[[], object]) -> None:
+        self._serve = serve
+
+    def request_service(self) -> None:
+        self._serve()
+
+
 class ServiceGroup(IServiceGroup):
     """Sinks that are served together, in deferred context of `system`."""
 

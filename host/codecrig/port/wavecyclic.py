@@ -21,7 +21,6 @@ from codecrig.portcls import (
     IMiniportWaveCyclic,
     IPortWaveCyclic,
     IServiceGroup,
-    IServiceSink,
     KEvent,
     MemoryView,
     NtStatusError,
@@ -29,10 +28,11 @@ from codecrig.portcls import (
     System,
 )
 
+from .base import Port
 from .dma import DmaChannel, DmaChannelSlave
 from .drm import DrmPort
 from .pages import PageAllocator
-from .service import ServiceGroup
+from .service import Sink
 
 NOTIFICATION_MS = 10
 """What the port asks every stream for."""
@@ -49,19 +49,16 @@ _ADDRESSES_BELOW_4_GIB = (1 << 32) - 1
 _ALL_ADDRESSES = (1 << 64) - 1
 
 
-class PortWaveCyclic(DrmPort, IPortWaveCyclic):
+class PortWaveCyclic(Port, DrmPort, IPortWaveCyclic):
     """The port of one WaveCyclic miniport. Use it in a `with` block: leaving it closes all pins."""
 
     def __init__(
         self, miniport: IMiniportWaveCyclic, system: System, resource_list: ResourceList | None = None
     ) -> None:
         """Take `miniport` into use (Init). Memory and waiting come from `system`, DMA controllers from the list."""
-        self._system = system
+        self._take(miniport, system)
         self.pages = PageAllocator(system.memory)
         self._miniport = miniport
-        self._pins: list[WaveCyclicPin] = []
-        self._closed = False
-        miniport.add_ref()
         try:
             miniport.init(None, resource_list, self)
         except BaseException:
@@ -69,14 +66,6 @@ class PortWaveCyclic(DrmPort, IPortWaveCyclic):
             raise
 
     # ------------------------------------------------------------------ for the miniport
-
-    @property
-    def system(self) -> System:
-        return self._system
-
-    def new_service_group(self) -> IServiceGroup:
-        self._system.require(IRQL.PASSIVE, "PcNewServiceGroup")
-        return ServiceGroup(self._system)
 
     def notify(self, service_group: IServiceGroup) -> None:
         service_group.request_service()
@@ -117,51 +106,6 @@ class PortWaveCyclic(DrmPort, IPortWaveCyclic):
         opened = WaveCyclicPin(self._miniport, self, pin, capture, data_format, client_buffer)
         self._pins.append(opened)
         return opened
-
-    def pin_closed(self, pin: "WaveCyclicPin") -> None:
-        """A pin has closed itself."""
-        if pin in self._pins:
-            self._pins.remove(pin)
-
-    def close(self) -> None:
-        """Close all pins, last opened first, and release the miniport. Closing twice is harmless."""
-        if self._closed:
-            return
-        self._closed = True
-        problem: BaseException | None = None
-        for pin in reversed(self._pins.copy()):
-            try:
-                pin.close()
-            except Exception as error:
-                problem = problem or error
-        self._miniport.release()
-        self.release()
-        if problem is not None:
-            raise problem
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self.close()
-        except Exception as problem:
-            if error is None:
-                raise
-            if str(problem) != str(error):  # a dead link says the same to everybody
-                error.add_note(f"also, while closing the port: {problem}")
-
-
-class _PinSink(IServiceSink):
-    """What a pin puts into the stream's service group."""
-
-    def __init__(self, serve: Callable[[], None]) -> None:
-        self._serve = serve
-
-    def request_service(self) -> None:
-        self._serve()
 
 
 @dataclass(slots=True)
@@ -210,7 +154,7 @@ class WaveCyclicPin:
         self._position_events: list[tuple[int, KEvent]] = []
         made = miniport.new_stream(pin, capture, data_format)
         self._stream, self._channel, self._group = made.Stream, made.DmaChannel, made.ServiceGroup
-        self._sink = _PinSink(self._serve)
+        self._sink = Sink(self._serve)
         self._group.add_member(self._sink)
         try:
             self._stream.set_state(KSSTATE.STOP)

@@ -29,7 +29,6 @@ from codecrig.portcls import (
     IPreFetchOffset,
     IrqlError,
     IServiceGroup,
-    IServiceSink,
     KEvent,
     Mapping,
     MemoryView,
@@ -42,10 +41,11 @@ from codecrig.portcls import (
     join_pieces,
 )
 
+from .base import Port
 from .dma import DmaChannel
 from .drm import DrmPort
 from .pages import PageAllocator
-from .service import ServiceGroup
+from .service import Sink
 
 POLL_INTERVAL = REFERENCE_TIME_PER_SECOND // 50
 """20 ms: how often a stream without a service group is asked for its position, for position events."""
@@ -299,28 +299,15 @@ class PortWavePciStream(IPortWavePciStream, IPreFetchOffset):
         self.completion.set()
 
 
-class _Sink(IServiceSink):
-    """Calls a function when its group is served."""
-
-    def __init__(self, call: Callable[[], None]) -> None:
-        self._call = call
-
-    def request_service(self) -> None:
-        self._call()
-
-
-class PortWavePci(DrmPort, IPortWavePci):
+class PortWavePci(Port, DrmPort, IPortWavePci):
     """The port of one WavePci miniport. Use it in a `with` block: leaving it closes all pins."""
 
     def __init__(self, miniport: IMiniportWavePci, system: System) -> None:
         """Take `miniport` into use (Init). Memory and waiting come from `system`."""
-        self._system = system
+        self._take(miniport, system)
         self.pages = PageAllocator(system.memory)
         self._miniport = miniport
-        self._pins: list[WavePciPin] = []
-        self._closed = False
-        self._sink = _Sink(miniport.service)
-        miniport.add_ref()
+        self._sink = Sink(miniport.service)
         try:
             self._service_group = miniport.init(None, None, self)
         except BaseException:
@@ -329,13 +316,11 @@ class PortWavePci(DrmPort, IPortWavePci):
         if self._service_group is not None:
             self._service_group.add_member(self._sink)
 
-    @property
-    def system(self) -> System:
-        return self._system
-
-    def new_service_group(self) -> IServiceGroup:
-        self._system.require(IRQL.PASSIVE, "PcNewServiceGroup")
-        return ServiceGroup(self._system)
+    def _forget(self) -> None:
+        if self._service_group is not None:
+            self._service_group.remove_member(self._sink)
+            self._service_group.release()
+        super()._forget()
 
     def notify(self, service_group: IServiceGroup) -> None:
         service_group.request_service()
@@ -358,43 +343,6 @@ class PortWavePci(DrmPort, IPortWavePci):
         opened = WavePciPin(self._miniport, self, pin, capture, data_format)
         self._pins.append(opened)
         return opened
-
-    def pin_closed(self, pin: "WavePciPin") -> None:
-        """A pin has closed itself."""
-        self._pins.remove(pin)
-
-    def close(self) -> None:
-        """Close all pins, last opened first, and release the miniport. Closing twice is harmless."""
-        if self._closed:
-            return
-        self._closed = True
-        problem: BaseException | None = None
-        for pin in reversed(self._pins.copy()):
-            try:
-                pin.close()
-            except Exception as error:
-                problem = problem or error
-        if self._service_group is not None:
-            self._service_group.remove_member(self._sink)
-            self._service_group.release()
-        self._miniport.release()
-        self.release()
-        if problem is not None:
-            raise problem
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self.close()
-        except Exception as problem:
-            if error is None:
-                raise
-            if str(problem) != str(error):  # a dead link says the same to everybody
-                error.add_note(f"also, while closing the port: {problem}")
 
 
 class WavePciPin:
@@ -424,7 +372,7 @@ class WavePciPin:
         # The channel came without a reference: it is neither used nor released.
         self._stream = made.Stream
         self._group = made.ServiceGroup
-        self._sink = _Sink(self._serve)
+        self._sink = Sink(self._serve)
         self._port_stream.captured_bytes = self._stream.get_position
         if self._group is not None:
             self._group.add_member(self._sink)

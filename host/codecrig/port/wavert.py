@@ -31,7 +31,6 @@ from codecrig.portcls import (
     IMiniportWaveRTStreamNotification,
     IPortWaveRT,
     IPortWaveRTStream,
-    IServiceGroup,
     IUnknown,
     KEvent,
     Mdl,
@@ -42,9 +41,9 @@ from codecrig.portcls import (
     System,
 )
 
+from .base import Port
 from .drm import DrmPort
 from .pages import PageAllocator
-from .service import ServiceGroup
 
 Interface = TypeVar("Interface", bound=IUnknown)
 
@@ -140,29 +139,19 @@ class PortWaveRTStream(IPortWaveRTStream):
             raise NtStatusError(NTSTATUS.INVALID_PARAMETER, "the page list is not one of this port stream")
 
 
-class PortWaveRT(DrmPort, IPortWaveRT):
+class PortWaveRT(Port, DrmPort, IPortWaveRT):
     """The port of one WaveRT miniport. Use it in a `with` block: leaving it closes all pins."""
 
     def __init__(self, miniport: IMiniportWaveRT, system: System) -> None:
         """Take `miniport` into use (Init). Memory and waiting come from `system`."""
-        self._system = system
+        self._take(miniport, system)
         self.pages = PageAllocator(system.memory)
         self._miniport = miniport
-        self._closed = False
-        self._pins: list[WaveRTPin] = []
-        miniport.add_ref()
         try:
             miniport.init(None, None, self)
         except BaseException:
             miniport.release()
             raise
-
-    @property
-    def system(self) -> System:
-        return self._system
-
-    def new_service_group(self) -> IServiceGroup:
-        return ServiceGroup(self._system)
 
     def open_pin(
         self,
@@ -191,40 +180,6 @@ class PortWaveRT(DrmPort, IPortWaveRT):
             opened.abandon(error)
             raise
         return opened
-
-    def pin_closed(self, pin: "WaveRTPin") -> None:
-        """A pin has closed itself."""
-        self._pins.remove(pin)
-
-    def close(self) -> None:
-        """Close all pins, last opened first, and release the miniport. Closing twice is harmless."""
-        if self._closed:
-            return
-        self._closed = True
-        problem: BaseException | None = None
-        for pin in reversed(self._pins.copy()):
-            try:
-                pin.close()
-            except Exception as error:
-                problem = problem or error
-        self._miniport.release()
-        self.release()
-        if problem is not None:
-            raise problem
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self.close()
-        except Exception as problem:
-            if error is None:
-                raise
-            if str(problem) != str(error):  # a dead link says the same to everybody
-                error.add_note(f"also, while closing the port: {problem}")
 
 
 class PinRegister(MemoryView):

@@ -853,7 +853,7 @@ def pci_all_groups_lead_to_the_streams(objects: Objects) -> None:
     class Port(PortWavePci):
         def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments)
-            self._sink._call = self._serve_streams
+            self._sink._serve = self._serve_streams
 
         def _serve_streams(self) -> None:
             for pin in self._pins:
