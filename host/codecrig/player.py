@@ -35,6 +35,8 @@ SYNTH_LEAD_S = 0.1
 """The same for the synthesizer, whose first windows are silence."""
 SYNTH_TAIL_S = 1.0
 """Played behind the last message, for what dies away."""
+CLOCK_READS = 3
+"""Reads of the board's time of which the tightest is compared: one that crosses a USB frame is a frame or two off."""
 
 
 @dataclass
@@ -245,19 +247,20 @@ def play_sound(board: Board, song: Song, *, progress: Progress | None = None) ->
                 heard.append(tap.samples)
 
     clock = HostClock(system)
-    first_frame: int | None = None
+    frame_clocks = board.profile.frame_clocks_at(rate)
+    first_frame: float | None = None
     sync_points: list[tuple[float, float]] = []
 
     def compare_clocks() -> None:
+        """Converter and board time have one clock: a frame is so many ticks, whoever counts."""
         nonlocal first_frame
-        before_read = clock.get_time()
-        counted = board.read_register(regs.FPGA_FRAME_TICKS)
-        now = (before_read + clock.get_time()) // 2
+        point = min((board.clock.sample() for _ in range(CLOCK_READS)), key=lambda each: each.width_ns)
+        now = (point.host_before_ns + point.host_after_ns) / 200
+        sample = (now - pin.synth.sample_to_ref_time(0)) * rate / REFERENCE_TIME_PER_SECOND
         if first_frame is None:
-            first_frame = counted - pin.synth.ref_time_to_sample(now)
-        error = now - pin.synth.sample_to_ref_time(counted - first_frame & 0xFFFFFFFF)
+            first_frame = point.ticks / frame_clocks - sample
         seconds = (now - pin.master_time(0)) / REFERENCE_TIME_PER_SECOND
-        sync_points.append((seconds, error * rate / REFERENCE_TIME_PER_SECOND))
+        sync_points.append((seconds, sample - (point.ticks / frame_clocks - first_frame)))
 
     before = board.read_register(regs.FPGA_CONVERTER_CONTROL)
     board.write_register(regs.FPGA_CONVERTER_CONTROL, before | CONVERTER_ENABLE)

@@ -6,9 +6,14 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from codecrig.board import Board, open_board
+from codecrig.board import Board, BoardSystem, open_board
 from codecrig.cli.main import run
+from codecrig.link import registers as regs
+from codecrig.miniport import MiniportDMus
 from codecrig.player import play_song, play_sound, record_song
+from codecrig.port import PortDMus
+from codecrig.port.dmus import HostClock
+from codecrig.portcls import KSSTATE, Format
 from codecrig.song import Song, TimedMessage, read_song, write_song
 
 
@@ -91,15 +96,43 @@ def test_nothing_comes_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.mark.parametrize("ppm", [100.0, -100.0])
-def test_sound_follows_the_host_clock_within_a_frame(ppm: float) -> None:
+def test_sound_follows_the_host_clock_within_a_frame(board_name: str, ppm: float) -> None:
     """Codec and master clock (host time) 100 ppm apart: once settled, the sample clock is at most a frame off."""
     notes = [TimedMessage(n * 500_000, bytes([0x90, 40 + n, 100])) for n in range(20)]
-    with open_board("model", clock_ppm=ppm) as board:
+    with open_board(board_name, clock_ppm=ppm) as board:
         result = play_sound(board, Song(tuple(notes)))
     settled = [frames for seconds, frames in result.sync_points if seconds > 0.5]
     assert len(settled) > 20
     assert max(map(abs, settled)) <= 1
     assert result.first_wrong_frame is None and result.gaps == 0
+
+
+@pytest.mark.parametrize("ppm", [100.0, -100.0, 10_000.0])
+def test_the_sample_clock_is_right_behind_each_call(board_name: str, ppm: float) -> None:
+    """Judged by both clocks read at one instant, behind the host's back."""
+    with open_board(board_name, clock_ppm=ppm) as board:
+        if not board.bench.has("statistics"):
+            pytest.skip("the bench does not read both clocks at one instant")
+        system, miniport = BoardSystem(board), MiniportDMus(board)
+        clock, rate = HostClock(system), 48_000
+        board.write_register(regs.FPGA_CONVERTER_CONTROL, 1 << regs.FPGA_CONVERTER_CONTROL_ENABLE_LSB)
+        with PortDMus(miniport, system, master_clock=clock) as port:
+            miniport.release()
+            pin = port.open_synth(2, Format(rate, 2, 16))
+            pin.set_state(KSSTATE.RUN)
+
+            def ahead() -> float:
+                """Frames that the master is ahead of the converter, by the sample clock."""
+                both = board.bench.statistics()
+                sample = (both["host_ns"] / 100 - pin.synth.sample_to_ref_time(0)) * rate / 10_000_000
+                return sample - both["ticks"] / board.profile.frame_clocks
+
+            start, errors = ahead(), []
+            for _ in range(60):
+                system.sleep(0.02)
+                pin.synth.sync_to_master(clock.get_time(), False)
+                errors.append(ahead() - start)
+    assert max(map(abs, errors[40:])) <= (1 if abs(ppm) <= 100 else 1.25)
 
 
 @pytest.mark.parametrize("messages", [0, 3])

@@ -294,7 +294,8 @@ def an_event_goes_back_alone(rig: Rig) -> None:
 
 @check("MXF-PUT-06")
 def the_rest_is_retried(rig: Rig) -> None:
-    """Sends more than the transmitter holds, into a busy device, and compares the wire byte for byte."""
+    """Sends more than the transmitter holds, into a busy device, and leaves RUN in the middle of a message while it is
+    busy; compares the wire byte for byte."""
     stream = render_stream(rig)
     stream.go(KSSTATE.RUN)
     data = [sysex(200), control(1), sysex(90), control(2)]
@@ -310,6 +311,14 @@ def the_rest_is_retried(rig: Rig) -> None:
     if sent != expected:
         same = next((n for n, pair in enumerate(zip(sent, expected, strict=False)) if pair[0] != pair[1]), len(sent))
         rig.expect(False, "bytes on the wire", f"{len(expected)} as given", f"{len(sent)}, the same up to {same}")
+    messages = [control(n) for n in range(8)]
+    stream.put(*(stream.allocator.make(data, 0) for data in messages))
+    rig.system.sleep(9.5 * BYTE_S)
+    with midi_bit(rig, regs.MIDI_CONTROL_STALL_LSB):
+        stream.go(KSSTATE.PAUSE)
+    stream.go(KSSTATE.RUN)
+    rig.system.sleep(20 * BYTE_S)
+    rig.expect_equal("bytes on the wire, RUN left while the device was busy", wire(rig), b"".join(messages))
     balanced(rig, stream, "events")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from codecrig.contract.checks import check
 from codecrig.contract.rig import Rig
@@ -138,19 +138,24 @@ def input_is_kept_in_run_only(rig: Rig) -> None:
 
 @check("MID-STA-02")
 def leaving_run_silences_notes(rig: Rig) -> None:
-    """Plays notes on two channels, ends one, and leaves RUN: the others get a Note Off on the wire."""
+    """Plays notes on two channels, ends one, and leaves RUN, with the device idle and busy: all that was written
+    leaves, and Note Offs for the others."""
     rig.need_bench("midi")
     midi = _Midi(rig, False)
-    midi.run()
-    _wire(rig)
-    midi.write(bytes([0x90, 60, 100, 64, 100, 0x93, 50, 1, 0x90, 64, 0, 0xF8]))
-    midi.pin.set_state(KSSTATE.PAUSE)
-    rig.system.sleep(40 * BYTE_S)
-    sent = _wire(rig)
-    rig.moved(len(sent), SOURCE)
-    rig.note("bytes on the wire", sent.hex(" "), SOURCE)
-    sounding = _sounding(sent)
-    rig.expect_equal("notes still sounding (channel, note)", sorted(sounding), [])
+    data = bytes([0x90, 60, 100, 64, 100, 0x93, 50, 1, 0x90, 64, 0, 0xF8])
+    for is_busy in (False, True):
+        what = "busy" if is_busy else "idle"
+        midi.run()
+        _wire(rig)
+        with _register_bit(rig, regs.MIDI_CONTROL_STALL_LSB) if is_busy else nullcontext():
+            rig.expect_equal(f"bytes taken, device {what}", midi.write(data), len(data))
+            midi.pin.set_state(KSSTATE.PAUSE)
+        rig.system.sleep(40 * BYTE_S)
+        sent = _wire(rig)
+        rig.moved(len(sent), SOURCE)
+        rig.note(f"bytes on the wire, device {what}", sent.hex(" "), SOURCE)
+        rig.expect_equal(f"bytes on the wire first, device {what}", sent[: len(data)], data)
+        rig.expect_equal("notes still sounding (channel, note)", sorted(_sounding(sent)), [])
 
 
 def _sounding(data: bytes) -> set[tuple[int, int]]:

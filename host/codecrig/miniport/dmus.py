@@ -11,13 +11,13 @@ import heapq
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain, count, islice
 
 from codecrig.board import Board, BoardError, EventRecord
 from codecrig.link import LinkError
 from codecrig.link import registers as regs
 from codecrig.link.registers import Cause
-from codecrig.messages import MessageCutter, message_bytes
+from codecrig.messages import MessageCutter
 from codecrig.portcls import (
     DMUS_KEF_EVENT_INCOMPLETE,
     DMUS_KERNEL_EVENT,
@@ -43,7 +43,7 @@ from codecrig.portcls import (
 from codecrig.synth import Samples, Synthesizer
 from codecrig.wave import pack_samples
 
-from .uart import BAUD, BITS_PER_BYTE, RING_RECORDS, MidiUart, TimedByte
+from .uart import BYTE_S, RING_RECORDS, MidiUart, TimedByte, Wire
 
 RENDER_PIN = 0
 CAPTURE_PIN = 1
@@ -62,8 +62,13 @@ HORIZON_S = 40
 INPUT_BYTES = 4096
 """Received bytes that wait for the port at most; the newest are dropped then."""
 SYNC_DIVISOR = 4
-"""SyncToMaster takes away one part in so many of the error. The ddksynth sample takes a hundredth: with calls each
-20 ms a clock that is 100 ppm off then settles at 200 us; a quarter settles at 8 us, less than a frame."""
+"""SyncToMaster takes away at least one part in so many of the error, and at most all of it. The ddksynth sample takes a
+hundredth, and knows nothing of drift: with calls each 20 ms a clock that is 100 ppm off then settles at 200 us."""
+DRIFT_DIVISOR = 32
+"""The drift of the sample clock is learned from one part in so many of what was not expected. With SYNC_DIVISOR 4 the
+two together hardly overshoot: an alpha-beta filter with alpha 1/4, beta 1/32."""
+MOST_DRIFT_DIVISOR = 50
+"""Clocks are taken to be at most one part in so many apart (2 %): what is more was a jump."""
 SYNC_AGE = REFERENCE_TIME_PER_SECOND // 500
 """A master time that SyncToMaster is given and that is at most this old (2 ms) was read just before the call: what
 passed since then is no error."""
@@ -231,53 +236,6 @@ class _DMusStream(IMXF):
         self._allocator.put_message(event)
 
 
-class _Wire:
-    """Follows the bytes that leave: which notes sound, and whether a message is under way."""
-
-    def __init__(self) -> None:
-        self._notes: dict[tuple[int, int], None] = {}
-        self._status = 0
-        self._data: list[int] = []
-        self.in_sysex = False
-        """A SysEx has begun and not ended."""
-
-    @property
-    def missing_bytes(self) -> int:
-        """Data bytes that a message lacks which has begun."""
-        wanted = message_bytes(self._status) if self._status else None
-        begun = bool(self._data) or self._fresh
-        return wanted - 1 - len(self._data) if begun and wanted is not None else 0
-
-    _fresh = False
-
-    def hear(self, value: int) -> None:
-        """A byte has left."""
-        if value >= 0xF8:  # real time: stands between everything
-            return
-        if value & 0x80:
-            self.in_sysex = value == 0xF0
-            self._status, self._data, self._fresh = 0 if value in (0xF0, 0xF7) else value, [], True
-            return
-        if self.in_sysex or not self._status:
-            return
-        self._data.append(value)
-        self._fresh = False
-        if self.missing_bytes:
-            return
-        note = (self._status & 0x0F, self._data[0])
-        if self._status & 0xF0 == 0x90 and self._data[1]:
-            self._notes[note] = None
-        elif self._status & 0xE0 == 0x80:
-            self._notes.pop(note, None)
-        self._data = []
-        if self._status >= 0xF0:
-            self._status = 0
-
-    def note_offs(self) -> bytes:
-        """Note Off messages for all that sounds."""
-        return b"".join(bytes([0x80 | channel, note, 0]) for channel, note in self._notes)
-
-
 @dataclass(slots=True)
 class _Sending:
     """An event on its way out."""
@@ -293,7 +251,8 @@ class DMusRenderStream(_DMusStream):
 
     An event is put back when the transmitter has its last byte. What the transmitter has not sent when RUN ends is
     taken back: it is sent in the next RUN, or dropped at STOP. A short message that has begun is finished first, and
-    notes that sound are switched off. A SysEx that STOP breaks off is ended by the next RUN.
+    notes that sound are switched off; if the transmitter stands still, the next RUN does that. A SysEx that STOP breaks
+    off is ended by the next RUN.
     """
 
     def __init__(self, miniport: MiniportDMus, allocator: IAllocatorMXF, master_clock: IMasterClock) -> None:
@@ -301,10 +260,12 @@ class DMusRenderStream(_DMusStream):
         self._uart = miniport.uart
         self._time = MasterTime(self._board, master_clock)
         self._queue: deque[_Sending] = deque()
+        self._back: deque[TimedByte] = deque()  # taken back from the transmitter: they leave before the queue
         self._ring: deque[TimedByte] = deque()  # in the transmitter, and not known to have left
         self._producer = 0  # the transmitter's count behind the last of them
-        self._wire = _Wire()
-        self._broken_sysex = False
+        self._wire = Wire()  # what has left
+        self._resumption = b""  # what Note Offs cut; data bytes need it before them
+        self._broken_off = False  # by STOP: a note sounds, or a SysEx has no end
         self._cancel_retry: Callable[[], bool] | None = None
 
     def set_state(self, state: KSSTATE) -> NTSTATUS:
@@ -312,11 +273,10 @@ class DMusRenderStream(_DMusStream):
             if not self._uart.state().ready:
                 raise NtStatusError(NTSTATUS.INVALID_DEVICE_STATE, "the board's MIDI unit is dead")
             self._time.calibrate()
+            if self._broken_off:
+                self._broken_off = False
+                self._send_now((b"\xf7" if self._wire.in_sysex else b"") + self._wire.note_offs())
             self._state = state
-            if self._broken_sysex:
-                self._broken_sysex = False
-                self._send_now(b"\xf7" + self._wire.note_offs())
-            self._resend()
             self._send()
             return NTSTATUS.SUCCESS
         was_running = self._state is KSSTATE.RUN
@@ -358,9 +318,10 @@ class DMusRenderStream(_DMusStream):
 
     def _send(self) -> None:
         """Give the transmitter what it has room for; come back for the rest."""
-        if self._state is not KSSTATE.RUN or not self._queue:
+        if self._state is not KSSTATE.RUN or not (self._back or self._queue):
             return
         self._stop_retry()
+        self._resume()
         try:
             state = self._uart.state()
             self._forget_sent(state.queued)
@@ -371,29 +332,37 @@ class DMusRenderStream(_DMusStream):
             raise
         self._producer = state.tx_producer + accepted & 0xFF
         self._ring.extend(wanted[:accepted])
-        while self._queue:
-            sending = self._queue[0]
-            taken = min(accepted, len(sending.data) - sending.taken)
-            sending.taken += taken
-            accepted -= taken
-            if sending.taken < len(sending.data):
-                delay = HORIZON_S * REFERENCE_TIME_PER_SECOND // 4 if too_early else RETRY
-                self._cancel_retry = self._miniport.port.system.set_timer(-delay, self._retry)
-                break
-            self._recycle(self._queue.popleft().event)
+        self._take_away(accepted)
+        if self._back or self._queue:
+            delay = HORIZON_S * REFERENCE_TIME_PER_SECOND // 4 if too_early else RETRY
+            self._cancel_retry = self._miniport.port.system.set_timer(-delay, self._retry)
 
-    def _next_bytes(self, room: int) -> tuple[list[TimedByte], bool]:
-        """At most `room` bytes from the head of the queue; True if there are none because their time is far away."""
-        wanted: list[TimedByte] = []
+    def _next_bytes(self, most: int) -> tuple[list[TimedByte], bool]:
+        """At most so many bytes that leave next; True if there are none because their time is far away."""
+        wanted = list(islice(self._back, most))
         latest = self._board.events.time_ticks + self._board.clock.ticks(HORIZON_S)
         for sending in self._queue:
-            if len(wanted) >= room:
+            if len(wanted) >= most:
                 break
             ticks = self._time.ticks(sending.event.ullPresTime100ns)
             if ticks > latest:
                 return wanted, not wanted
             wanted += [TimedByte(ticks, value) for value in sending.data[sending.taken :]]
-        return wanted[:room], False
+        return wanted[:most], False
+
+    def _take_away(self, taken: int) -> None:
+        """So many of these bytes are somebody else's now; events go back behind their last."""
+        while taken and self._back:
+            self._back.popleft()
+            taken -= 1
+        while self._queue:
+            sending = self._queue[0]
+            part = min(taken, len(sending.data) - sending.taken)
+            sending.taken += part
+            taken -= part
+            if sending.taken < len(sending.data):
+                break
+            self._recycle(self._queue.popleft().event)
 
     def _retry(self) -> None:
         self._cancel_retry = None
@@ -407,65 +376,68 @@ class DMusRenderStream(_DMusStream):
     def _forget_sent(self, queued: int) -> None:
         """So many bytes in the transmitter have not begun to leave; the others have."""
         while len(self._ring) > queued:
-            self._wire.hear(self._ring.popleft().value)
+            self._wire.hear([self._ring.popleft().value])
 
     # ------------------------------------------------------------------ the seams of RUN
-
-    def _resend(self) -> None:
-        """Give the transmitter again what was taken back."""
-        if self._ring:
-            state = self._uart.state()
-            self._producer = state.tx_producer + self._uart.send(tuple(self._ring), state) & 0xFF
 
     def _leave_run(self) -> None:
         """Take back what has not left, finish a short message, silence what sounds, and wait until that has left."""
         self._stop_retry()
         self._uart.flush()
         self._forget_sent(self._producer - self._uart.state().tx_producer & 0xFF if self._ring else 0)
-        last = bytes(self._take_byte() for _ in range(self._wire.missing_bytes))
-        for value in last:
-            self._wire.hear(value)
-        if not self._wire.in_sysex:
-            last += self._wire.note_offs()
-        self._send_now(last)
+        self._back.extendleft(reversed(self._ring))
+        self._ring.clear()
+        while self._wire.missing_bytes and (upcoming := self._upcoming()) is not None and upcoming < 0x80:
+            byte, _ = self._next_bytes(1)
+            if not self._send_now(bytes(each.value for each in byte)):
+                return
+            self._take_away(1)
+        note_offs = self._wire.note_offs()
+        if note_offs and not self._wire.in_sysex:
+            self._resumption = self._resumption or self._wire.resumption
+            self._send_now(note_offs)
 
-    def _take_byte(self) -> int:
-        """The next byte that would have left."""
-        if self._ring:
-            return self._ring.popleft().value
-        if not self._queue:
-            return 0  # the client's message was cut: make it whole
-        sending = self._queue[0]
-        value = sending.data[sending.taken]
-        sending.taken += 1
-        if sending.taken == len(sending.data):
-            self._recycle(self._queue.popleft().event)
-        return value
+    def _upcoming(self) -> int | None:
+        """The byte that leaves next, real-time messages aside."""
+        queued = (value for sending in self._queue for value in sending.data[sending.taken :])
+        return next((value for value in chain((each.value for each in self._back), queued) if value < 0xF8), None)
 
-    def _send_now(self, data: bytes) -> None:
-        """Send and wait until all has left; a transmitter that does not move is left with nothing queued."""
-        left = [TimedByte(self._board.events.time_ticks, value) for value in data]
-        while left:
-            accepted = self._uart.send(left)
-            for each in left[:accepted]:
-                self._wire.hear(each.value)
-            left = left[accepted:]
-            self._miniport.port.system.sleep((accepted + 1) * BITS_PER_BYTE / BAUD)
-            if not accepted:
-                break
-        if data:
+    def _resume(self) -> None:
+        """Where Note Offs came between, data bytes get the status again that they belong to."""
+        if self._resumption and (upcoming := self._upcoming()) is not None:
+            if upcoming < 0x80:
+                now = self._board.events.time_ticks
+                self._back.extendleft(TimedByte(now, value) for value in reversed(self._resumption))
+            self._resumption = b""
+
+    def _send_now(self, data: bytes) -> int:
+        """Send and wait; returns how many bytes have left. Those of a transmitter that stands still are dropped."""
+        left = 0
+        while left < len(data):
+            state = self._uart.state()
+            now = self._board.events.time_ticks
+            accepted = self._uart.send([TimedByte(now, value) for value in data[left:]], state)
+            self._miniport.port.system.sleep((accepted + 1) * BYTE_S)
             self._uart.flush()
+            moved = self._uart.state().tx_producer - state.tx_producer & 0xFF
+            self._wire.hear(data[left : left + moved])
+            left += moved
+            if moved < accepted or not accepted:
+                break
+        return left
 
     def _discard(self) -> None:
         """Put back every event and drop what the transmitter has not sent."""
         self._stop_retry()
         had_bytes = bool(self._ring)
         self._ring.clear()
+        self._back.clear()
+        self._resumption = b""
         while self._queue:
             self._recycle(self._queue.popleft().event)
         if had_bytes:
             self._uart.flush()
-        self._broken_sysex = self._wire.in_sysex
+        self._broken_off = self._wire.in_sysex or bool(self._wire.note_offs())
 
 
 class DMusCaptureStream(_DMusStream):
@@ -486,7 +458,7 @@ class DMusCaptureStream(_DMusStream):
         self._last_time = 0
         self.lost_bytes = 0
         """Bytes dropped because the port did not take them."""
-        self._longest_gap = self._board.clock.ticks(1.5 * BITS_PER_BYTE / BAUD)
+        self._longest_gap = self._board.clock.ticks(1.5 * BYTE_S)
         group.add_ref()
         self._unsubscribe = self._uart.subscribe(Cause.MIDI_RECEIVED, self._interrupt)
 
@@ -577,7 +549,11 @@ class DMusCaptureStream(_DMusStream):
 
 
 class SampleClock:
-    """Sample times and reference times (100 ns): a straight line with the slope of the sample rate. Exact integers."""
+    """Sample times and reference times (100 ns): a straight line with the slope of the sample rate. Exact integers.
+
+    The slope never changes: `nudge` moves the line, by the drift since the last call as far as it is known, and a part
+    of what the error is otherwise.
+    """
 
     def __init__(self, sample_rate: int, start_time: int) -> None:
         self._rate = sample_rate
@@ -586,10 +562,15 @@ class SampleClock:
     def start(self, time: int) -> None:
         """Sample 0 is at `time`."""
         self._offset = time * _FINE
-        self._last = self._offset
+        self._last = self._middle(0)
+        self._last_sample = 0
+        self._drift = 0  # of the line, in fine units a sample
 
     def _fine_time(self, sample: int) -> int:
         return self._offset + sample * REFERENCE_TIME_PER_SECOND * _FINE // self._rate
+
+    def _middle(self, sample: int) -> int:
+        return self._offset + (2 * sample + 1) * REFERENCE_TIME_PER_SECOND * _FINE // (2 * self._rate)
 
     def time(self, sample: int) -> int:
         """Reference time of a sample, rounded down."""
@@ -601,12 +582,26 @@ class SampleClock:
         return -(-fine * self._rate // (REFERENCE_TIME_PER_SECOND * _FINE)) - 1
 
     def nudge(self, sample: int, time: int) -> None:
-        """`sample` is now, and the master says `time`: move by a part of the error, never back behind the last call."""
-        present = self._fine_time(sample)
+        """`sample` has begun, as a counter says, and the master says `time`: make the error smaller.
+
+        It is taken to be half over. The step has the error's sign and is between a part of it and all of it, so nothing
+        that is learned wrongly can make it grow; and time never goes back behind the last call.
+        """
+        present = self._middle(sample)
         error = time * _FINE - present
-        step = abs(error) // SYNC_DIVISOR
-        self._offset += step if error > 0 else -min(step, max(0, present - self._last))
-        self._last = self._fine_time(sample)
+        expected = self._drift * (sample - self._last_sample)
+        surprise = error - expected
+        part = error // SYNC_DIVISOR if error > 0 else -(-error // SYNC_DIVISOR)
+        least, most = sorted((part, error))
+        step = min(max(expected + surprise // SYNC_DIVISOR, least), most)
+        step = max(step, min(0, self._last - present))
+        self._offset += step
+        self._last = present + step
+        # A call soon behind another knows little of drift.
+        span = max(sample - self._last_sample, self._rate // 50)
+        most_drift = REFERENCE_TIME_PER_SECOND * _FINE // self._rate // MOST_DRIFT_DIVISOR
+        self._drift = max(-most_drift, min(most_drift, self._drift + surprise // (DRIFT_DIVISOR * span)))
+        self._last_sample = sample
 
 
 class DMusSynthStream(_DMusStream, ISynthSinkDMus):
@@ -627,8 +622,8 @@ class DMusSynthStream(_DMusStream, ISynthSinkDMus):
         self._numbers = count()
         self._sample_clock = SampleClock(data_format.sample_rate, master_clock.get_time())
         self._next_frame: int | None = None
-        self._first_count: int | None = None  # FRAME_TICKS at sample 0; None: the converter stood
-        self._frames = 0
+        self._last_count: int | None = None  # FRAME_TICKS at the last call; None: the converter stood at the first
+        self._frames = 0  # since sample 0, at the last call
         self._start_time = 0
 
     def set_state(self, state: KSSTATE) -> NTSTATUS:
@@ -699,10 +694,13 @@ class DMusSynthStream(_DMusStream, ISynthSinkDMus):
             self._sample_clock.start(time)
             self._start_time = time
             self._frames = (now - time) * rate // REFERENCE_TIME_PER_SECOND
-            self._first_count = frame_count - self._frames if runs else None
+            self._last_count = frame_count if runs else None
             return NTSTATUS.SUCCESS
-        if self._first_count is not None:
-            self._frames += (frame_count - self._first_count - self._frames) & 0xFFFFFFFF
+        if self._last_count is not None:
+            passed = frame_count - self._last_count & 0xFFFFFFFF
+            # Half the range in one step (12 hours) is a converter that was started anew, and counts from 0 since.
+            self._frames += passed if passed < 1 << 31 else frame_count
+            self._last_count = frame_count
         else:
             self._frames = (self._clock.get_time() - self._start_time) * rate // REFERENCE_TIME_PER_SECOND
         self._sample_clock.nudge(self._frames, now)

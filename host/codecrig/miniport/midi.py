@@ -17,16 +17,16 @@ from codecrig.portcls.midi import (
     NewMidiStream,
 )
 
-from .uart import BAUD, BITS_PER_BYTE, RING_RECORDS, MidiUart, TimedByte
+from .uart import BYTE_S, RING_RECORDS, MidiUart, TimedByte, UartState, Wire
 
 RENDER_PIN = 0
 CAPTURE_PIN = 1
 BUSY_LIMIT = 100
 """Writes in a row of which nothing is taken until the device counts as broken; the uart sample has the same number."""
-DRAIN_S = (RING_RECORDS + 1) * BITS_PER_BYTE / BAUD
+DRAIN_S = (RING_RECORDS + 1) * BYTE_S
 """In which a full ring has left a transmitter that works."""
 
-_NOTE_OFF, _NOTE_ON = 0x80, 0x90
+_ALL_NOTES_OFF = 123
 
 
 class MiniportMidi(IMiniportMidi):
@@ -133,50 +133,70 @@ class _MidiStream(IMiniportMidiStream):
 
 
 class MidiRenderStream(_MidiStream):
-    """Bytes from the port to the wire."""
+    """Bytes from the port to the wire.
+
+    What was taken leaves, also behind the end of RUN, and then Note Offs for what sounds. A message that they cut, or
+    whose running status they end, is begun again by the next write; a SysEx is left open in PAUSE and ended by STOP.
+    Only of a transmitter that stands still is anything taken back, and by STOP alone.
+    """
 
     def __init__(self, miniport: MiniportMidi, group: IServiceGroup, pin: int) -> None:
         super().__init__(miniport, group, pin)
         self._busy = 0
-        self._sounding = SoundingNotes()
+        self._wire = Wire()  # with what is queued
+        self._resumption = b""
 
     def set_state(self, state: KSSTATE) -> NTSTATUS:
         if state is KSSTATE.RUN and self._state is not KSSTATE.RUN:
             self._require_ready()
-        leaving = self._state is KSSTATE.RUN and state is not KSSTATE.RUN
         self._state = state
-        if leaving:
-            self._silence()
+        if state is not KSSTATE.RUN:
+            self._silence(state is KSSTATE.STOP)
+        if state is KSSTATE.STOP:
+            self._resumption = b""
         return NTSTATUS.SUCCESS
 
-    def _silence(self) -> None:
+    def _silence(self, is_last: bool) -> None:
         """A Note Off for every note that sounds, behind what was written; waits while the ring is full."""
-        left = [TimedByte(self._now(), value) for value in self._sounding.take_note_offs()]
+        if self._wire.in_sysex and not is_last:
+            return
+        resumption = self._wire.resumption
+        left = (b"\xf7" if self._wire.in_sysex else b"") + self._wire.note_offs()
         if not left:
             return
+        self._resumption = self._resumption or resumption
         for _ in range(2):
-            left = left[self._uart.send(left) :]
+            left = left[self._send(left) :]
             if not left:
                 return
             self._miniport.port.system.sleep(DRAIN_S)
-        # A transmitter that stands takes nothing: what it holds is dropped, so that it ends with silence once it moves.
-        self._uart.flush()
-        self._uart.send(left)
+        if is_last:
+            # A transmitter that stands takes nothing: what it holds is dropped, so that it ends with silence once it
+            # moves. Which notes sound is not known then.
+            self._uart.flush()
+            self._send(b"\xf7" + b"".join(bytes([0xB0 | channel, _ALL_NOTES_OFF, 0]) for channel in range(16)))
+            self._wire = Wire()
 
-    def _now(self) -> int:
-        return self._miniport.board.events.time_ticks
+    def _send(self, data: bytes, state: UartState | None = None) -> int:
+        """Queue what there is room for, to leave at once; returns how much that was."""
+        now = self._miniport.board.events.time_ticks
+        taken = self._uart.send([TimedByte(now, value) for value in data], state)
+        self._wire.hear(data[:taken])
+        return taken
 
     def write(self, buffer: bytes | bytearray | memoryview, length: int) -> int:
-        if length == 0:
+        if length == 0 or self._state is not KSSTATE.RUN:
             return 0
         data = bytes(buffer[:length])
+        first = next((value for value in data if value < 0xF8), None)
+        again = self._resumption if first is not None and first < 0x80 else b""
         state = self._uart.state()
-        room = RING_RECORDS - state.queued
+        room = max(0, RING_RECORDS - state.queued - len(again))
         count = length if length <= room else room // 4 * 4
         if count:
-            now = self._now()
-            self._uart.send([TimedByte(now, value) for value in data[:count]], state)
-            self._sounding.hear(data[:count])
+            self._send(again + data[:count], state)
+            if first is not None:
+                self._resumption = b""
             self._busy = 0
             return count
         self._busy += 1
@@ -217,38 +237,3 @@ class MidiCaptureStream(_MidiStream):
         """A byte was kept; a reposted record tells of none."""
         if self._state is KSSTATE.RUN and self._uart.state().received:
             self._miniport.port.notify(self._group)
-
-
-class SoundingNotes:
-    """Follows a MIDI byte stream and knows which notes sound."""
-
-    def __init__(self) -> None:
-        self._notes: dict[tuple[int, int], None] = {}
-        self._status = 0
-        self._data: list[int] = []
-
-    def hear(self, data: bytes) -> None:
-        """Bytes that were sent."""
-        for value in data:
-            if value >= 0xF8:  # real time: stands between everything
-                continue
-            if value & 0x80:
-                self._status, self._data = value, []
-                continue
-            if self._status & 0xE0 != _NOTE_OFF:
-                continue
-            self._data.append(value)
-            if len(self._data) == 2:
-                note = (self._status & 0x0F, self._data[0])
-                if self._status & 0xF0 == _NOTE_ON and self._data[1]:
-                    self._notes[note] = None
-                else:
-                    self._notes.pop(note, None)
-                self._data = []  # running status
-
-    def take_note_offs(self) -> bytes:
-        """Note Off messages for all that sounds; nothing sounds then."""
-        messages = b"".join(bytes([_NOTE_OFF | channel, note, 0]) for channel, note in self._notes)
-        self._notes.clear()
-        self._status, self._data = 0, []
-        return messages

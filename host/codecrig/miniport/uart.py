@@ -1,27 +1,32 @@
 """The board's MIDI port: bytes with the board time of their start bits, out and in. Knows no interface of Windows.
 
 One object drives both directions; the streams of a miniport share it. Times are board ticks, 64 bit; the rings hold
-their low words.
+their low words. `Wire` follows what leaves, for those who have to end it well.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from codecrig.board import Board, EventRecord
 from codecrig.link import Request
 from codecrig.link import registers as regs
 from codecrig.link.registers import Cause
+from codecrig.messages import message_bytes
 
 RING_RECORDS = regs.MIDI_TX_RING_BYTES // regs.MIDI_RECORD_BYTES
 BITS_PER_BYTE = 10
 BAUD = 31_250
+BYTE_S = BITS_PER_BYTE / BAUD
 
 _COUNT_MASK = 0xFF
 _MASK32 = 0xFFFFFFFF
 _FIRST_BOARD_CAUSE = Cause.TIMER
+_QUIET = 1 << regs.MIDI_CONTROL_RX_CLEAR_LSB | 1 << regs.MIDI_CONTROL_TX_FLUSH_LSB
+_OF_OTHERS = 1 << regs.MIDI_CONTROL_LOOPBACK_LSB | 1 << regs.MIDI_CONTROL_STALL_LSB | 1 << regs.MIDI_CONTROL_DEAD_LSB
+"""Bits of CONTROL that are for tests: whoever set them clears them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,56 @@ class UartState:
     tx_producer: int
 
 
+class Wire:
+    """Follows the bytes of one direction: which notes sound, and whether a message is under way."""
+
+    def __init__(self) -> None:
+        self.in_sysex = False
+        """A SysEx has begun and not ended."""
+        self._notes: dict[tuple[int, int], None] = {}
+        self._running = 0
+        self._begun = bytearray()
+
+    @property
+    def missing_bytes(self) -> int:
+        """Data bytes that a short message lacks which has begun."""
+        return (message_bytes(self._begun[0]) or 0) - len(self._begun) if self._begun else 0
+
+    @property
+    def resumption(self) -> bytes:
+        """What a listener has to hear again before data bytes, once other messages have come between."""
+        return bytes(self._begun) or (bytes([self._running]) if self._running else b"")
+
+    def hear(self, data: Iterable[int]) -> None:
+        """Bytes, in their order."""
+        for value in data:
+            if value < 0x80:
+                self._data_byte(value)
+            elif value < 0xF8:  # real time stands between everything
+                self.in_sysex = value == 0xF0
+                self._running = value if value < 0xF0 else 0
+                self._begun[:] = b"" if value in (0xF0, 0xF7) or message_bytes(value) == 1 else bytes([value])
+
+    def _data_byte(self, value: int) -> None:
+        if not self._begun and self._running:
+            self._begun.append(self._running)
+        if self.in_sysex or not self._begun:
+            return
+        self._begun.append(value)
+        if self.missing_bytes:
+            return
+        kind, note = self._begun[0] & 0xF0, (self._begun[0] & 0x0F, self._begun[1])
+        if kind == 0x90 and value:
+            self._notes[note] = None
+        elif kind in (0x80, 0x90):
+            self._notes.pop(note, None)
+        self._begun.clear()
+
+    def note_offs(self) -> bytes:
+        """Note Off messages for all that sounds."""
+        return b"".join(bytes([0x80 | channel, note, 0]) for channel, note in self._notes)
+
+
 class MidiUart:
     """Transmitter and receiver. Opened quiet: gate closed, nothing held, nothing queued, no events."""
 
@@ -57,15 +112,22 @@ class MidiUart:
         self.board = board
         self._control = 0
         self._unsubscribe: list[Callable[[], None]] = []
-        self._write_control(1 << regs.MIDI_CONTROL_RX_CLEAR_LSB | 1 << regs.MIDI_CONTROL_TX_FLUSH_LSB)
+        self._write_control(_QUIET)
 
     def close(self) -> None:
-        """As it was found: no events, gate closed, what was queued is dropped."""
+        """As it was found: no events, gate closed, nothing queued.
+
+        What is due leaves first, unless the transmitter stands still; what is due later is dropped.
+        """
         for unsubscribe in self._unsubscribe:
             unsubscribe()
         self._unsubscribe.clear()
+        left, before = self.state().queued, -1
+        while left != before and left:
+            self.board.sleep(2 * BYTE_S)
+            left, before = self.state().queued, left
         self._control = 0
-        self._write_control(1 << regs.MIDI_CONTROL_RX_CLEAR_LSB | 1 << regs.MIDI_CONTROL_TX_FLUSH_LSB)
+        self._write_control(_QUIET)
 
     # ------------------------------------------------------------------ events
 
@@ -105,7 +167,8 @@ class MidiUart:
     # ------------------------------------------------------------------ control
 
     def _write_control(self, once: int = 0) -> None:
-        self.board.write_register(regs.MIDI_CONTROL, self._control | once)
+        others = self.board.read_register(regs.MIDI_CONTROL) & _OF_OTHERS
+        self.board.write_register(regs.MIDI_CONTROL, others | self._control | once)
 
     def _set(self, lsb: int, value: bool) -> None:
         self._control = self._control & ~(1 << lsb) | int(value) << lsb

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from codecrig.board import Board, BoardSystem, EventRecord, open_board
+from codecrig.link import registers as regs
 from codecrig.link.registers import Cause
 from codecrig.miniport.uart import RING_RECORDS, MidiUart, TimedByte
 from codecrig.portcls import IRQL
@@ -96,3 +97,33 @@ def test_closing_leaves_nothing_behind(board: Board, system: BoardSystem) -> Non
     system.sleep(4 * BYTE_S)
     assert called == [] and board.bench.midi_read() == []
     assert (uart.state().queued, uart.state().received) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "lsb", [regs.MIDI_CONTROL_STALL_LSB, regs.MIDI_CONTROL_DEAD_LSB, regs.MIDI_CONTROL_LOOPBACK_LSB]
+)
+def test_what_somebody_else_has_set_stays(board: Board, lsb: int) -> None:
+    def is_set() -> bool:
+        return bool(board.read_register(regs.MIDI_CONTROL) >> lsb & 1)
+
+    board.write_register(regs.MIDI_CONTROL, 1 << lsb)
+    uart = MidiUart(board)
+    assert is_set()
+    for call in (lambda: uart.open_gate(True), lambda: uart.hold(True), uart.flush, uart.clear_received):
+        call()
+        assert is_set()
+    board.write_register(regs.MIDI_CONTROL, board.read_register(regs.MIDI_CONTROL) & 0xFF & ~(1 << lsb))
+    uart.hold(False)
+    assert not is_set()
+    board.write_register(regs.MIDI_CONTROL, 1 << lsb)
+    uart.close()
+    assert is_set()
+
+
+def test_closing_lets_leave_what_is_queued(board: Board, system: BoardSystem) -> None:
+    uart = MidiUart(board)
+    data = [0x90, 0x3C, 0x40] * 30
+    uart.send([TimedByte(0, value) for value in data])
+    uart.close()
+    system.sleep(2 * BYTE_S)
+    assert [each.value for each in board.bench.midi_read()] == data

@@ -260,6 +260,18 @@ def lets_later_events_overtake(objects: Objects) -> None:
     with_streams(objects, render=Render)
 
 
+@saboteur("MXF-PUT-06")
+def leaving_run_breaks_off_a_message(objects: Objects) -> None:
+    """What a busy device has of a message when RUN ends is lost."""
+
+    class Render(DMusRenderStream):
+        def _leave_run(self) -> None:
+            super()._leave_run()
+            self._back.clear()
+
+    with_streams(objects, render=Render)
+
+
 @saboteur("MXF-PUT-07")
 def the_port_never_asks_for_input(objects: Objects) -> None:
     """The port's sink in a service group does nothing."""

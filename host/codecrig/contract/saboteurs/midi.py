@@ -9,7 +9,6 @@ from codecrig.contract.checks import saboteur
 from codecrig.contract.rig import Objects
 from codecrig.link.registers import Cause
 from codecrig.miniport.midi import MidiCaptureStream, MidiRenderStream, MiniportMidi
-from codecrig.miniport.uart import TimedByte
 from codecrig.port.midi import READ_BYTES, MidiPin, PortMidi
 from codecrig.portcls import KSSTATE, NTSTATUS, IServiceGroup, NtStatusError
 from codecrig.portcls.midi import KSDATAFORMAT, IPortMidi, NewMidiStream
@@ -107,8 +106,20 @@ def notes_hang(objects: Objects) -> None:
     """Leaving RUN sends no Note Off."""
 
     class Render(MidiRenderStream):
-        def _silence(self) -> None:
+        def _silence(self, is_last: bool) -> None:
             pass
+
+    with_streams(objects, render=Render)
+
+
+@saboteur("MID-STA-02")
+def leaving_run_drops_what_waits(objects: Objects) -> None:
+    """Note Offs go before what a busy device has not sent, which is lost."""
+
+    class Render(MidiRenderStream):
+        def _silence(self, is_last: bool) -> None:
+            self._uart.flush()
+            super()._silence(is_last)
 
     with_streams(objects, render=Render)
 
@@ -237,7 +248,7 @@ def short_counts_are_not_quads(objects: Objects) -> None:
 
     class Render(MidiRenderStream):
         def write(self, buffer: Any, length: int) -> int:
-            return self._uart.send([TimedByte(self._now(), value) for value in bytes(buffer[:length])])
+            return self._send(bytes(buffer[:length]))
 
     with_streams(objects, render=Render)
 
