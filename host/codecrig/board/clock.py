@@ -15,6 +15,9 @@ from fractions import Fraction
 WIDER_THAN_BEST = 1.25
 """A bracket this much wider than the tightest one is still good: the bus took a little longer, nothing came between."""
 
+_PARTS = 64
+"""Of a bracket's excess width."""
+
 
 def join_time(high: int, low: int, high_again: int) -> int:
     """64-bit time from TIME_HI, TIME_LO, TIME_HI_AGAIN read in this order."""
@@ -66,6 +69,7 @@ class ClockFit:
 def fit_points(points: Sequence[ClockPoint]) -> ClockFit:
     """Least squares line through the points with the tightest brackets (at least half of them). Exact arithmetic.
 
+    In the tightest the read is taken to lie in the middle; how far later in wider ones is fitted too (`_late`).
     Raises ValueError with fewer than two points that differ in host time.
     """
     if len(points) < 2:
@@ -74,8 +78,15 @@ def fit_points(points: Sequence[ClockPoint]) -> ClockFit:
     limit_ns = max(statistics.median_high(widths_ns), int(min(widths_ns) * WIDER_THAN_BEST))
     kept = [point for point in points if point.width_ns <= limit_ns]
     first = kept[0]
-    # Half nanoseconds from the first point keep everything whole and small.
-    host = [point.host_before_ns + point.host_after_ns - first.host_before_ns - first.host_after_ns for point in kept]
+    best_ns = min(widths_ns)
+    late = _late(kept)
+    # From the first point on, in parts of a nanosecond, which keeps everything whole and small.
+    host = [
+        2 * _PARTS * (point.host_before_ns - first.host_before_ns)
+        + _PARTS * best_ns
+        + 2 * late * (point.width_ns - best_ns)
+        for point in kept
+    ]
     ticks = [point.ticks - first.ticks for point in kept]
     count, sum_host, sum_ticks = len(kept), sum(host), sum(ticks)
     denominator = count * sum(h * h for h in host) - sum_host * sum_host
@@ -85,16 +96,36 @@ def fit_points(points: Sequence[ClockPoint]) -> ClockFit:
     if slope <= 0:
         raise ValueError("the board's clock does not run: no ticks between the points")
     intercept = (sum_ticks - slope * sum_host) / count
-    residuals = [float((t - intercept - slope * h) / slope) / 2 for h, t in zip(host, ticks, strict=True)]
+    residuals = [float((t - intercept - slope * h) / slope) / (2 * _PARTS) for h, t in zip(host, ticks, strict=True)]
     error_ns = (sum(r * r for r in residuals) / max(count - 2, 1)) ** 0.5
-    first_host = Fraction(first.host_before_ns + first.host_after_ns)
     return ClockFit(
-        rate_ticks_per_host_second=slope * 2_000_000_000,
-        offset=first.ticks + intercept - slope * first_host,
+        rate_ticks_per_host_second=slope * 2 * _PARTS * 1_000_000_000,
+        offset=first.ticks + intercept - slope * 2 * _PARTS * first.host_before_ns,
         error_ns=error_ns,
         bracket_ns=max(point.width_ns for point in kept),
         points=count,
     )
+
+
+def _late(points: Sequence[ClockPoint]) -> int:
+    """Where in its bracket the read lies if that is wider than the tightest: so many parts of the excess lie before it.
+
+    None if only answers are delayed, all `_PARTS` if only requests are. That is a property of the link, the same for
+    all points, so a fit of the ticks to both host time and width shows it. The middle if the widths show nothing.
+    """
+    before = [point.host_before_ns - points[0].host_before_ns for point in points]
+    wide = [point.width_ns for point in points]
+    ticks = [point.ticks - points[0].ticks for point in points]
+
+    def covariance(one: Sequence[int], other: Sequence[int]) -> int:
+        return len(points) * sum(a * b for a, b in zip(one, other, strict=True)) - sum(one) * sum(other)
+
+    time_time, time_wide, wide_wide = covariance(before, before), covariance(before, wide), covariance(wide, wide)
+    time_ticks, wide_ticks = covariance(before, ticks), covariance(wide, ticks)
+    per_ns = time_ticks * wide_wide - wide_ticks * time_wide
+    if per_ns <= 0 or time_time * wide_wide == time_wide**2:
+        return _PARTS // 2
+    return min(max(round(Fraction(_PARTS * (wide_ticks * time_time - time_ticks * time_wide), per_ns)), 0), _PARTS)
 
 
 class BoardClock:
