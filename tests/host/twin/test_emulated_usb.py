@@ -167,6 +167,20 @@ def test_cable_pulled_in_mid_transfer(emulated: Any, moment: int) -> None:
     assert (mcu(emulated)["sequence_errors"], mcu(emulated)["overflows"]) == (0, 0)
 
 
+def test_console_answers_wherever_in_a_frame_time_stands(emulated: Any) -> None:
+    """Also in its last fifth, where erratum E15 holds back what is for the host; time stands still for a console."""
+    transfer = emulated.client.transfer
+    emulated.client.control_out(0x21, 0x22, 1, 1)  # a terminal listens
+    phases = set()
+    for turn in range(24):
+        emulated.client.exchange((READ, 0, 4 + 30 * turn))
+        phases.add(emulated.status()["host_ns"] % 1_000_000 // 100_000)
+        assert transfer(3, data=b"help\r\n").status == 0
+        answer = transfer(3, length=1024)
+        assert answer.status == 0 and answer.data.endswith(b"off, error, info or debug\r\n")
+    assert phases >= {7, 8} and len(phases) > 4
+
+
 def test_garbage_on_the_console(emulated: Any) -> None:
     noise = random.Random(7)
     assert emulated.client.control_out(0x21, 0x22, 1, 1).status == 0

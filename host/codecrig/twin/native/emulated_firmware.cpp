@@ -15,6 +15,7 @@ namespace {
 
 constexpr Units STEP = 10 * UNITS_PER_MICROSECOND;
 constexpr Units LONGEST_BOOT = 200000 * UNITS_PER_MICROSECOND;
+constexpr Units E15_WINDOW = 220 * UNITS_PER_MICROSECOND;
 constexpr Units LONGEST_SETTLING = 20000 * UNITS_PER_MICROSECOND;
 
 constexpr uint8_t STATE_BUSY = 1, STATE_ATTACHED = 2, STATE_LEFT = 4, STATE_ASLEEP = 8;
@@ -102,12 +103,21 @@ bool EmulatedFirmware::advance(Units until) {
 }
 
 bool EmulatedFirmware::settle() {
+  go_to_sleep();
+  // Erratum E15: what the firmware has for the host in the last fifth of a frame waits for the start of the next one.
+  const Units start_of_frame = clock_.to_board(frame_ * HOST_UNITS_PER_FRAME);
+  if (hardware_.now() + E15_WINDOW >= start_of_frame) {
+    while (hardware_.now() < start_of_frame) advance(start_of_frame);
+    go_to_sleep();
+  }
+  return false;
+}
+
+void EmulatedFirmware::go_to_sleep() {
   const Units end = hardware_.now() + LONGEST_SETTLING;
   do {
-    run_to(std::max(now_, hardware_.now()) + STEP);
-    catch_up(now_);
+    advance(hardware_.now() + STEP);
   } while (!(asleep_ && lines() == lines_) && hardware_.now() < end);
-  return false;
 }
 
 native_handshake_t EmulatedFirmware::usb_setup(const uint8_t setup[8]) {

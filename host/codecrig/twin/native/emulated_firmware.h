@@ -41,6 +41,7 @@ class EmulatedFirmware final : public Microcontroller {
  private:
   void start();
   void stop();
+  void go_to_sleep();  // runs until the firmware has nothing left to do
   void run_to(Units until);
   void catch_up(Units until);
   void serve(char what);
