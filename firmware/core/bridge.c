@@ -37,6 +37,8 @@
 #define REPLY_RING_BYTES BRIDGE_WINDOW_RESET
 /* Largest SPI transfer: request header, slack, reply header, and one payload in either direction. */
 #define SPI_BUFFER_BYTES (HEADER_BYTES + MAX_LENGTH + SPI_SLACK_BYTES + HEADER_BYTES)
+/* A transfer is received so far behind the buffer's begin that its reply's place in a word will be that in the reply ring. */
+#define SPI_LEAD_BYTES 3u
 /* Largest record in the receive ring. */
 #define MAX_RECORD_BYTES (4u + HEADER_BYTES + MAX_LENGTH)
 
@@ -78,12 +80,12 @@ typedef enum reply_state { REPLY_SEEK, REPLY_HEADER, REPLY_PAYLOAD, REPLY_COMPLE
 static struct {
   _Alignas(uint32_t) uint8_t receive_ring[RECEIVE_RING_BYTES + MAX_RECORD_BYTES]; /* the oldest record is the port's while port_spi_busy() */
   _Alignas(uint32_t) uint8_t reply_ring[REPLY_RING_BYTES];
-  _Alignas(uint32_t) uint8_t spi_rx[SPI_BUFFER_BYTES]; /* the port's while port_spi_busy() */
+  _Alignas(uint32_t) uint8_t spi_rx[SPI_LEAD_BYTES + SPI_BUFFER_BYTES]; /* the port's while port_spi_busy() */
   uint8_t safe_request[HEADER_BYTES + 4u];             /* the port's while port_spi_busy() */
 
   /* parser */
   parser_state_t parser;
-  uint8_t header[HEADER_BYTES]; /* of the request being received */
+  _Alignas(uint32_t) uint8_t header[HEADER_BYTES]; /* of the request being received */
   uint32_t header_bytes;
   uint32_t payload_left;
   uint8_t status;         /* what the request being received will be answered with */
@@ -94,11 +96,11 @@ static struct {
 
   /* executor: works on the oldest record, which stays in the ring until its reply is complete */
   executor_state_t executor;
-  uint8_t request[HEADER_BYTES];
-  record_prefix_t prefix;
+  _Alignas(uint32_t) uint8_t request[HEADER_BYTES];
+  _Alignas(uint32_t) record_prefix_t prefix;
   uint32_t reply_bytes_expected; /* payload of a good reply */
-  uint32_t spi_length;           /* of the DMA that runs */
-  uint32_t spi_parse_from;       /* first byte of it that may belong to a reply */
+  uint32_t spi_parse_bytes;      /* so many, when the DMA has ended */
+  const uint8_t *spi_parse_from; /* where the first byte is received that may belong to a reply */
   bool reply_timer_runs;
   uint64_t reply_timer_us;
   uint64_t deselected_us;        /* when chip select rose last */
@@ -107,9 +109,10 @@ static struct {
 
   /* the reply being read from SPI */
   reply_state_t reply;
-  uint8_t reply_header[HEADER_BYTES];
+  _Alignas(uint32_t) uint8_t reply_header[HEADER_BYTES];
   uint32_t reply_header_bytes;
   uint32_t reply_payload_left;
+  uint32_t reply_delay; /* bytes between the last request for data and its reply: the next one's will usually be the same */
 
   /* reply ring */
   uint32_t reply_read;
@@ -151,6 +154,15 @@ static uint8_t header_check(const uint8_t *header, uint32_t bytes) {
   return check;
 }
 
+/* Puts bytes behind the `*filled` that `header` has. Returns how many it took. */
+static uint32_t fill_header(uint8_t *header, uint32_t *filled, const uint8_t *bytes, size_t count) {
+  const uint32_t room = HEADER_BYTES - *filled;
+  const uint32_t piece = count < room ? (uint32_t)count : room;
+  memcpy(header + *filled, bytes, piece);
+  *filled += piece;
+  return piece;
+}
+
 static void raise_to(uint32_t *high_water, uint32_t value) {
   if (value > *high_water) {
     *high_water = value;
@@ -176,7 +188,7 @@ static void reply_store(const uint8_t *bytes, uint32_t length) {
 
 /* Header of a reply to the current request. */
 static void reply_store_header(uint8_t status, uint32_t length) {
-  uint8_t header[HEADER_BYTES];
+  _Alignas(uint32_t) uint8_t header[HEADER_BYTES];
   memcpy(header, bridge.request, HEADER_BYTES);
   header[REQUEST_HEADER_START_OFFSET] = START_BYTE;
   header[REQUEST_HEADER_OPERATION_OFFSET] |= OPERATION_REPLY;
@@ -305,9 +317,10 @@ static size_t parser_take(const uint8_t *bytes, size_t count) {
   while (used < count) {
     switch (bridge.parser) {
       case PARSER_IDLE:
-        if (bytes[used] == FILLER_BYTE) {
-          used++;
-          break;
+        while (bytes[used] == FILLER_BYTE) {
+          if (++used == count) {
+            return used;
+          }
         }
         memset(bridge.header, 0, sizeof bridge.header);
         bridge.header_bytes = 0;
@@ -315,7 +328,7 @@ static size_t parser_take(const uint8_t *bytes, size_t count) {
         break;
 
       case PARSER_HEADER:
-        bridge.header[bridge.header_bytes++] = bytes[used++];
+        used += fill_header(bridge.header, &bridge.header_bytes, bytes + used, count - used);
         if (bridge.header_bytes == HEADER_BYTES) {
           parser_header_complete();
         }
@@ -478,15 +491,16 @@ static void execute_register_request(void) {
 
 /* ---------------------------------------------------------------- SPI */
 
-/* Sends `request_bytes` of a request, then filler, `length` bytes in all. */
-static void spi_start(const uint8_t *request, uint32_t request_bytes, uint32_t length, uint32_t parse_from) {
-  bridge.spi_length = length;
-  bridge.spi_parse_from = parse_from;
+/* Sends a request, then filler, `length` bytes in all. A reply may begin behind the request. */
+static void spi_start(const uint8_t *request, uint32_t request_bytes, uint32_t length) {
+  uint8_t *to = bridge.spi_rx + ((bridge.reply_fill - request_bytes - bridge.reply_delay) & SPI_LEAD_BYTES);
+  bridge.spi_parse_from = to + request_bytes;
+  bridge.spi_parse_bytes = length - request_bytes;
   bridge.executor = EXECUTOR_SPI;
-  port_spi_start(request, request_bytes, bridge.spi_rx, length);
+  port_spi_start(request, request_bytes, to, length);
 }
 
-static void spi_start_filler(uint32_t length) { spi_start(NULL, 0, length, 0); }
+static void spi_start_filler(uint32_t length) { spi_start(NULL, 0, length); }
 
 static void spi_deselect(void) {
   port_spi_select(false);
@@ -506,7 +520,7 @@ static void spi_send_request(void) {
   bridge.reply_header_bytes = 0;
   bridge.reply_timer_runs = false;
   port_spi_select(true);
-  spi_start(record_at(bridge.receive_read) + sizeof(record_prefix_t), request, request + filler, request);
+  spi_start(record_at(bridge.receive_read) + sizeof(record_prefix_t), request, request + filler);
 }
 
 /* Only an answer to the request that was sent counts as one; anything else is noise on the link. */
@@ -532,11 +546,14 @@ static void spi_parse(const uint8_t *bytes, uint32_t count) {
           return;
         }
         used = (uint32_t)(start - bytes);
+        if (bridge.reply_bytes_expected > 0) {
+          bridge.reply_delay = used;
+        }
         bridge.reply = REPLY_HEADER;
         break;
       }
       case REPLY_HEADER:
-        bridge.reply_header[bridge.reply_header_bytes++] = bytes[used++];
+        used += fill_header(bridge.reply_header, &bridge.reply_header_bytes, bytes + used, rest);
         if (bridge.reply_header_bytes < HEADER_BYTES) {
           break;
         }
@@ -567,7 +584,7 @@ static void spi_parse(const uint8_t *bytes, uint32_t count) {
 
 /* A transfer has ended: the reply is complete, or more of it must be clocked out, or it never came. */
 static void spi_transfer_ended(void) {
-  spi_parse(bridge.spi_rx + bridge.spi_parse_from, bridge.spi_length - bridge.spi_parse_from);
+  spi_parse(bridge.spi_parse_from, bridge.spi_parse_bytes);
   if (bridge.reply == REPLY_COMPLETE) {
     spi_deselect();
     finish(bridge.reply_header[REQUEST_HEADER_STATUS_OFFSET]);
@@ -627,7 +644,7 @@ static void safe_send(void) {
   request[REQUEST_HEADER_CHECK_OFFSET] = (uint8_t)~header_check(request, REQUEST_HEADER_CHECK_OFFSET);
   put_u32(request + HEADER_BYTES, value);
   port_spi_select(true);
-  spi_start(request, sizeof bridge.safe_request, sizeof bridge.safe_request + SPI_SLACK_BYTES + HEADER_BYTES, 0);
+  spi_start(request, sizeof bridge.safe_request, sizeof bridge.safe_request + SPI_SLACK_BYTES + HEADER_BYTES);
   bridge.executor = EXECUTOR_SAFE;
 }
 
@@ -639,11 +656,15 @@ static bool executor_load(void) {
     return false;
   }
   const uint8_t *record = record_at(bridge.receive_read);
+  const uint8_t *request = record + sizeof bridge.prefix;
   memcpy(&bridge.prefix, record, sizeof bridge.prefix);
-  memcpy(bridge.request, record + sizeof bridge.prefix, HEADER_BYTES);
-  const bool reads = bridge.prefix.status == STATUS_OK && bridge.request[REQUEST_HEADER_OPERATION_OFFSET] == OPERATION_READ;
-  bridge.reply_bytes_expected = reads ? header_length(bridge.request) : 0;
-  return reply_room() >= HEADER_BYTES + bridge.reply_bytes_expected;
+  const bool reads = bridge.prefix.status == STATUS_OK && request[REQUEST_HEADER_OPERATION_OFFSET] == OPERATION_READ;
+  bridge.reply_bytes_expected = reads ? header_length(request) : 0;
+  if (reply_room() < HEADER_BYTES + bridge.reply_bytes_expected) {
+    return false;
+  }
+  memcpy(bridge.request, request, HEADER_BYTES);
+  return true;
 }
 
 static bool for_fpga(void) {

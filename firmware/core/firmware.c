@@ -35,22 +35,22 @@ bool firmware_init(void) {
   return tusb_init(0, &init);
 }
 
-bool firmware_task(void) {
+firmware_turn_t firmware_task(void) {
   const bool event = usb_event;
   if (event) {
     usb_event = false;
     tud_task();
   }
-  bool worked = usb_bridge_task() || event;
-  worked = loader_task() || worked;
+  const bool moved = usb_bridge_task(); /* every packet that there was or is room for; what this makes possible follows */
+  bool more = loader_task() || event;
   if (bridge_task()) {
     (void)usb_bridge_task(); /* a reply leaves in the turn in which it came */
-    worked = true;
+    more = true;
   }
   if (event || console_due()) {
-    worked = console_task() || worked;
+    more = console_task() || more;
   }
-  return worked;
+  return more ? FIRMWARE_MORE : moved ? FIRMWARE_WORKED : FIRMWARE_IDLE;
 }
 
 uint64_t firmware_deadline_us(void) {

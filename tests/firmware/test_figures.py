@@ -45,7 +45,8 @@ def test_throughput_and_cycles(emulated: Board) -> None:
     assert written.payload == 65536 and written.out_bytes >= 65536 + 16 * 12
     # Hardly any packet is refused, so it is the bus that limits.
     assert written.out_naks <= written.out_packets // 50
-    assert written.cycles_per_packet is not None and 500 < written.cycles_per_packet <= MOST_CYCLES_PER_PACKET
+    for load in (written, read, both):
+        assert load.cycles_per_packet is not None and 500 < load.cycles_per_packet <= MOST_CYCLES_PER_PACKET, load.name
 
 
 def test_duplex_leaves_a_part_of_the_bus(emulated: Board) -> None:

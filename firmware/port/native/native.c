@@ -22,7 +22,7 @@ void native_init(const native_platform_t *new_platform, uint64_t serial) {
   }
 }
 
-bool native_task(void) { return platform != NULL && firmware_task(); }
+bool native_task(void) { return platform != NULL && firmware_task() != FIRMWARE_IDLE; }
 
 uint64_t native_deadline_us(void) { return platform != NULL ? firmware_deadline_us() : UINT64_MAX; }
 

@@ -24,7 +24,7 @@ void *memcpy(void *restrict destination, const void *restrict source, size_t len
   uint8_t *to = destination;
   const uint8_t *from = source;
   uint8_t *const end = to + length;
-  if (length >= 16) {
+  if (length >= 16 || (((uintptr_t)to | (uintptr_t)from) & 3u) == 0) {
     while (((uintptr_t)to & 3u) != 0) {
       *to++ = *from++;
     }

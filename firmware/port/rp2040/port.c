@@ -293,9 +293,9 @@ int main(void) {
   for (;;) {
     watchdog_update();
     port_woken = false;
-    const bool worked = firmware_task();
+    const firmware_turn_t turn = firmware_task();
     port_firmware_is_busy = firmware_busy();
-    if (!worked) {
+    if (turn != FIRMWARE_MORE) {
       sleep_until_something_happens();
     }
   }
