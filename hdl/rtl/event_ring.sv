@@ -13,7 +13,8 @@
 // is served make one event.
 //
 // Causes and enables live in block RAM, one word for each stream and one for the board, and with them the registers as the host reads
-// them. One adder makes every word that is written, to the ring and there: word of that RAM + source + carry, or-ed with event data.
+// them. One adder makes every word that is written, to the ring and there, but for what the host writes: word of that RAM + source +
+// carry, or-ed with event data.
 module event_ring
   import codecrig_pkg::*;
 #(
@@ -147,7 +148,7 @@ module event_ring
     bus_rdata = 'x;
     if (bus_ack) begin
       bus_rdata = in_ring ? record : register;
-      if (!in_ring && is_cause()) bus_rdata[15:0] = {8'd0, is_enable() ? enabled : sticky};
+      if (!in_ring && is_cause()) bus_rdata = {24'd0, is_enable() ? enabled : sticky};
     end
   end
 
@@ -166,59 +167,61 @@ module event_ring
     wanted = |(enabled & look_bits()) && (source_reg != REPOST || |(sticky & look_bits()));
   endfunction
 
-  // What the adder takes beside the register, in two steps, each one small multiplexer: 0, low or high half of the time; then
-  // EVENT_PRODUCER or what the host writes instead.
-  function automatic logic [31:0] word();
-    logic [31:0] time_part, source, data, sum;
-    logic [16:0] field;
-    logic takes_low, takes_high, takes_other, takes_event, takes_pattern, carry;
-    takes_low = 1'b0;
-    takes_high = 1'b0;
-    takes_other = 1'b0;
-    takes_event = 1'b0;
-    takes_pattern = 1'b0;
+  // Register + 0, one half of the time, or EVENT_PRODUCER. The host has no part in it, so that its strobe is not on this long path.
+  function automatic logic [31:0] sum();
+    logic [31:0] source;
+    logic carry;
+    source = 32'd0;
     carry = 1'b0;
-    field = 17'd0;
-    if (bus_ack) begin
-      takes_low = host_consumes;
-      takes_high = host_consumes;
-      takes_other = host_consumes;
-    end else
-      case (state_reg)
-        LOOK: if (source_reg != REPOST) field = 17'(look_bits());
-        POST:
-        case (word_reg)
-          3'd0:
-          field = {source_reg == REPOST, 4'd0, index_reg[4] ? 4'd0 : index_reg[3:0], 3'd0, index_reg[4], 1'b0, bit_reg};
-          3'd1: takes_other = 1'b1;
-          // Time of the cause: `now` less 256 if its low bits have wrapped, see the choice of `register`.
-          3'd2: takes_low = 1'b1;
-          // Less 1, plus 1 unless that wrapped the low word.
-          3'd3: begin
-            takes_high = 1'b1;
-            carry = !(borrow_reg && now[31:8] == 24'd0);
-          end
-          default: begin
-            takes_event = source_reg == ENGINE;
-            if (word_reg == 3'd4) begin
-              takes_pattern = is_own(PATTERN);
-              if (is_own(MONITOR)) field[0] = monitor_index[0];
-            end
-            if (word_reg == 3'd5 && is_own(MONITOR)) field = {monitor_address[16:2], 2'b00};
-          end
-        endcase
-        MOVE: begin
-          takes_other = 1'b1;
-          carry = 1'b1;
+    case (state_reg)
+      POST:
+      case (word_reg)
+        3'd1: source = producer_reg;
+        // Time of the cause: `now` less 256 if its low bits have wrapped, see the choice of `register`.
+        3'd2: source = {now[31:8], stamp_reg};
+        // Less 1, plus 1 unless that wrapped the low word.
+        3'd3: begin
+          source = now[63:32];
+          carry  = !(borrow_reg && now[31:8] == 24'd0);
         end
-        LOSE: carry = 1'b1;
         default: ;
       endcase
-    time_part = takes_high ? (takes_low ? '1 : now[63:32]) : takes_low ? {now[31:8], stamp_reg} : 32'd0;
-    for (int i = 0; i < 32; i++) source[i] = takes_other ? (time_part[i] ? bus_wdata[i] : producer_reg[i]) : time_part[i];
-    data = takes_event ? ev_data : takes_pattern ? pattern_data : 32'd0;
+      MOVE: begin
+        source = producer_reg;
+        carry  = 1'b1;
+      end
+      LOSE: carry = 1'b1;
+      default: ;
+    endcase
     sum = 32'(({register, 1'b1} + {source, carry}) >> 1);
-    word = sum | data | 32'(field);
+  endfunction
+
+  // What is or-ed to that.
+  function automatic logic [31:0] data();
+    logic [16:0] field;
+    logic takes_event, takes_pattern;
+    takes_event = 1'b0;
+    takes_pattern = 1'b0;
+    field = 17'd0;
+    case (state_reg)
+      LOOK: if (source_reg != REPOST) field = 17'(look_bits());
+      POST:
+      case (word_reg)
+        3'd0:
+        field = {source_reg == REPOST, 4'd0, index_reg[4] ? 4'd0 : index_reg[3:0], 3'd0, index_reg[4], 1'b0, bit_reg};
+        3'd1, 3'd2, 3'd3: ;
+        default: begin
+          takes_event = source_reg == ENGINE;
+          if (word_reg == 3'd4) begin
+            takes_pattern = is_own(PATTERN);
+            if (is_own(MONITOR)) field[0] = monitor_index[0];
+          end
+          if (word_reg == 3'd5 && is_own(MONITOR)) field = {monitor_address[16:2], 2'b00};
+        end
+      endcase
+      default: ;
+    endcase
+    data = (takes_event ? ev_data : takes_pattern ? pattern_data : 32'd0) | 32'(field);
   endfunction
 
   // ------------------------------------------------------------ sequencer
@@ -226,7 +229,7 @@ module event_ring
   logic [2:0] next_word;
   logic finished;
   // 0 to 3 in the clocks ahead of those words of the engine's own record only: from the 0 on it lets no host in.
-  assign ev_word = state_reg == POST && source_reg == ENGINE && next_word[2] ? next_word[1:0] : 2'd1;
+  assign ev_word = state_reg == POST && source_reg == ENGINE && (word_reg[2] || &word_reg[1:0]) ? next_word[1:0] : 2'd1;
 
   always_comb begin
     {ev_ready, monitor_ready, finished} = '0;
@@ -301,9 +304,8 @@ module event_ring
   logic [5:0] register_address;
   always_comb begin
     register_address = ZERO;
-    if (host_looks) begin
-      if (!bus_we || is_cause()) register_address = host_register();
-    end else
+    if (host_looks) register_address = host_register();
+    else
       case (state_reg)
         IDLE: register_address = {1'b0, pick_index};
         LOOK: if (full_reg) register_address = LOST;
@@ -320,13 +322,14 @@ module event_ring
 
   always_ff @(posedge clk)
     if (state_reg != IDLE || bus_stb || pick || rst) begin
-      logic [31:0] written;
+      logic [31:0] sum_now, written;
       logic register_write;
       logic [5:0] write_address;
       register <= register_ram[rst ? ZERO : register_address];
-      written = word();
+      sum_now = sum();
+      written = bus_ack ? bus_wdata : sum_now | data();
       if (state_reg == POST && !bus_ack) records[{producer_reg[RECORDS_LOG2-1:0], word_reg}] <= written;
-      if (state_reg == MOVE && !bus_ack) producer_reg <= written;
+      if (state_reg == MOVE && !bus_ack) producer_reg <= sum_now;
       if (host_causes)
         written[15:0] = is_enable() ? {!in_stream && bus_wdata[7], bus_wdata[6:0], sticky} : {enabled, sticky & ~bus_wdata[7:0]};
       register_write = host_causes || host_consumes
