@@ -360,7 +360,7 @@ TASKS: tuple[Task, ...] = (
         any_start=True,
         fault_depth=3,
         faults=(
-            Fault("overwrites", "event_ring.sv", "full_reg <= level[RECORDS_LOG2] && !rst;", "full_reg <= 1'b0;"),
+            Fault("overwrites", "event_ring.sv", "full_reg <= level[RECORDS_LOG2];", "full_reg <= 1'b0;"),
             Fault("silent_loss", "event_ring.sv", "LOSE: carry = 1'b1;", "LOSE: carry = 1'b0;"),
             Fault("producer_early", "event_ring.sv", "if (&word_reg && !bus_ack)", "if (&word_reg[2:1] && !bus_ack)"),
             Fault("wrong_time", "event_ring.sv", "if (borrow_reg || &now[7:0])", "if (borrow_reg)"),

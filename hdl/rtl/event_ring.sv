@@ -139,7 +139,7 @@ module event_ring
       host_looks = !bus_ack && (state_reg == IDLE || state_reg == POST);
       if (bus_ack && bus_we && !in_ring) begin
         host_causes = is_cause() && host_exists();
-        host_consumes = !is_cause() && {2'b01, bus_adr[5:2]} == CONSUMER;
+        host_consumes = {2'b01, bus_adr[5:2]} == CONSUMER;  // no other register has that
       end
     end
   end
@@ -228,8 +228,8 @@ module event_ring
 
   logic [2:0] next_word;
   logic finished;
-  // 0 to 3 in the clocks ahead of those words of the engine's own record only: from the 0 on it lets no host in.
-  assign ev_word = state_reg == POST && source_reg == ENGINE && (word_reg[2] || &word_reg[1:0]) ? next_word[1:0] : 2'd1;
+  // 0 to 3 in the clocks ahead of those words of the engine's own record, and never 0 before: from the 0 on it lets no host in.
+  assign ev_word = state_reg == POST && source_reg == ENGINE && (word_reg[2] || word_reg[0]) ? next_word[1:0] : 2'd1;
 
   always_comb begin
     {ev_ready, monitor_ready, finished} = '0;
@@ -347,7 +347,7 @@ module event_ring
 
   always_ff @(posedge clk) begin
     bus_ack <= host_looks;
-    full_reg <= level[RECORDS_LOG2] && !rst;
+    full_reg <= level[RECORDS_LOG2];
 
     if (ev_stamp) engine_stamp_reg <= now[7:0];
     if (any_pulse || state_reg == LOOK) begin

@@ -143,6 +143,9 @@ class RingBench:
             if dut.monitor_ready.value == 1:
                 break
         dut.monitor_valid.value = 0
+        # What was taken no longer stands there.
+        dut.monitor_index.value = index ^ 1
+        dut.monitor_address.value = address ^ 0xFFFF_FFFF
         return time
 
     async def settle(self) -> None:
@@ -180,7 +183,7 @@ async def delayed(dut: Any, clocks: int, action: Coroutine[Any, Any, int]) -> in
 async def record_of_a_stream(dut: Any) -> None:
     """Every stream and cause: the eight words, and the time of the cause however late the event is offered."""
     bench = RingBench(dut)
-    await bench.start(now=(9 << 32) - 700)
+    await bench.start(now=(0xA5A5_A5A6 << 32) - 700)
     for stream in range(STREAMS):
         await bench.enable(stream, ALL)
     for stream in range(STREAMS):
@@ -217,7 +220,7 @@ async def time_of_a_cause_behind_every_carry(dut: Any) -> None:
 async def records_of_the_board(dut: Any) -> None:
     """All board causes and a stream at the same clock: one record each with that very time."""
     bench = RingBench(dut)
-    await bench.start(now=(1 << 32) - 150)
+    await bench.start(now=(0x5A5A_5A5B << 32) - 150)
     await bench.enable(BOARD, ALL)
     await bench.enable(2, ALL)
     dut.pattern_data.value = 4711
@@ -391,6 +394,54 @@ async def each_cause_is_posted_again(dut: Any) -> None:
     again = await bench.take(advance=False)
     assert len(first) == len(again) == 14 and all(record.reposted for record in again)
     assert {(record.cause, record.stream) for record in again} == {(record.cause, record.stream) for record in first}
+
+
+@cocotb.test()
+async def only_that_is_posted_again(dut: Any) -> None:
+    """One cause is sticky, the others are enabled: nothing is posted again until it is enabled too, with the time of that."""
+    bench = RingBench(dut)
+    await bench.start(now=(1 << 32) - 3000)
+    sources: list[tuple[int | None, int, Callable[[], Coroutine[Any, Any, int]]]] = [
+        (3, cause, lambda cause=cause: bench.stream_event(3, cause, (1, 2, 3, 4))) for cause in range(7)
+    ]
+    sources += [(BOARD, cause, lambda name=name: bench.pulse(name)) for name, cause in PULSES.items()]
+    sources += [(BOARD, Cause.MONITOR, lambda: bench.monitor(1, 0x40))]
+    for stream, cause, occur in sources:
+        bit = 1 << (cause if stream is not BOARD else cause - Cause.TIMER)
+        everything = 0x7F if stream is not BOARD else ALL
+        await bench.enable(stream, everything & ~bit)
+        await occur()
+        await ClockCycles(dut.clk, 20)
+        await bench.bus.write(registers.FPGA_EVENT_CONSUMER, bench.consumer)
+        await bench.settle()
+        assert not bench.waiting(), cause
+        await bench.enable(stream, bit)
+        await bench.bus.write(registers.FPGA_EVENT_CONSUMER, bench.consumer)
+        while not bench.waiting():
+            await RisingEdge(dut.clk)
+        time = bench.time
+        await bench.clear(stream, everything)
+        (record,) = await bench.take()
+        assert (record.cause, record.stream, record.reposted) == (cause, stream or 0, True)
+        assert time - 14 <= record.time <= time, "time of posting"
+        await bench.enable(stream, 0)
+        await bench.settle()
+
+
+@cocotb.test()
+async def a_thousand_records(dut: Any) -> None:
+    """EVENT_PRODUCER counts each, by one."""
+    bench = RingBench(dut)
+    await bench.start()
+    await bench.enable(1, ALL)
+    for number in range(1, 1101):
+        await bench.stream_event(1, number % 7, (number, 0, 0, 0))
+        if number % RECORDS == 0 or number == 1100:
+            await ClockCycles(dut.clk, 3)
+            await bench.clear(1, ALL)
+            assert await bench.bus.read(registers.FPGA_EVENT_PRODUCER) == number
+            assert (await bench.record(number - 1)).sequence == number - 1
+            await bench.bus.write(registers.FPGA_EVENT_CONSUMER, number)
 
 
 @cocotb.test()
