@@ -398,7 +398,7 @@ async def each_cause_is_posted_again(dut: Any) -> None:
 
 @cocotb.test()
 async def only_that_is_posted_again(dut: Any) -> None:
-    """One cause is sticky, the others are enabled: nothing is posted again until it is enabled too, with the time of that."""
+    """One cause is sticky, the others are enabled: nothing is posted again until it is too, with the time of that."""
     bench = RingBench(dut)
     await bench.start(now=(1 << 32) - 3000)
     sources: list[tuple[int | None, int, Callable[[], Coroutine[Any, Any, int]]]] = [
