@@ -14,7 +14,7 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
 from itertools import count
-from typing import Protocol, Self, TypeVar
+from typing import Protocol, TypeVar
 
 from codecrig.messages import MessageCutter, MidiMessage
 from codecrig.portcls import (
@@ -43,7 +43,7 @@ from codecrig.portcls import (
     System,
 )
 
-from .base import Port
+from .base import Pin, Port
 from .service import Sink
 from .wavert import WaveRTPin
 
@@ -274,16 +274,19 @@ class PortDMus(Port, IPortDMus):
         """
         return self._open(DMusSynthPin(self, self._miniport, pin, data_format, output, frames_units))
 
-    def _open(self, pin: Pin) -> Pin:
+    def _open(self, pin: OpenPin) -> OpenPin:
         self._pins.append(pin)
         return pin
 
 
-class DMusPin:
-    """One open pin: a stream of the miniport as a client sees it. Passive context.
+class DMusPin(Pin):
+    """A pin of a DirectMusic miniport. Passive context.
 
     Stream time counts 100 ns in RUN only, and begins with 0 at STOP.
     """
+
+    _port: PortDMus
+    _stream: IMXF
 
     def __init__(
         self,
@@ -294,10 +297,7 @@ class DMusPin:
         data_format: Format | None = None,
     ) -> None:
         port.system.require(IRQL.PASSIVE, "PortDMus.open")
-        self._port = port
-        self._system = port.system
-        self._state = KSSTATE.STOP
-        self._closed = False
+        super().__init__(port)
         self._origin = 0
         self._elapsed = 0
         made = miniport.new_stream(pin, stream_type, data_format, port.allocator, port.master_clock)
@@ -310,11 +310,6 @@ class DMusPin:
     def stream(self) -> IMXF:
         """The miniport's stream. For tests that call it themselves."""
         return self._stream
-
-    @property
-    def state(self) -> KSSTATE:
-        """The state last reached."""
-        return self._state
 
     @property
     def time(self) -> int:
@@ -335,25 +330,18 @@ class DMusPin:
         """The master time of a stream time; in RUN, and until the next RUN."""
         return self._origin + stream_time
 
-    def set_state(self, state: KSSTATE) -> None:
-        """Go to `state` in single steps. Raises NtStatusError; the pin then stays in the last state reached."""
-        self._system.require(IRQL.PASSIVE, "DMusPin.set_state")
-        if state is self._state:
-            self._stream.set_state(state)
-        while self._state is not state:
-            step = KSSTATE(self._state + (1 if state > self._state else -1))
-            self._stream.set_state(step)
-            elapsed, was_running = self.time, self._state is KSSTATE.RUN
-            self._state = step
-            if was_running:
-                self._elapsed = elapsed
-                self._left_run()
-            if step is KSSTATE.RUN:
-                self._origin = self.master_clock.get_time() - self._elapsed
-                self._running()
-            elif step is KSSTATE.STOP:
-                self._elapsed = 0
-                self._stopped()
+    def _step(self, state: KSSTATE) -> None:
+        was_running = self._state is KSSTATE.RUN
+        super()._step(state)
+        if was_running:
+            self._elapsed = self.master_clock.get_time() - self._origin
+            self._left_run()
+        if state is KSSTATE.RUN:
+            self._origin = self.master_clock.get_time() - self._elapsed
+            self._running()
+        elif state is KSSTATE.STOP:
+            self._elapsed = 0
+            self._stopped()
 
     def _running(self) -> None:
         """RUN has begun."""
@@ -368,20 +356,8 @@ class DMusPin:
         """The group was served. Deferred."""
         self._stream.put_message(None)
 
-    def close(self) -> None:
-        """STOP, and release the stream. Closing twice is harmless."""
-        if self._closed:
-            return
-        self._closed = True
-        problem: BaseException | None = None
-        for step in (lambda: self.set_state(KSSTATE.STOP), self._leave_group, self._disconnect, self._release):
-            try:
-                step()
-            except Exception as error:
-                problem = problem or error
-        self._port.pin_closed(self)
-        if problem is not None:
-            raise problem
+    def _closing(self) -> list[Callable[[], object]]:
+        return [self._leave_group, self._disconnect, self._release]
 
     def _leave_group(self) -> None:
         if self.group is not None:
@@ -395,14 +371,8 @@ class DMusPin:
         if self.group is not None:
             self.group.release()
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-Pin = TypeVar("Pin", bound=DMusPin)
+OpenPin = TypeVar("OpenPin", bound=DMusPin)
 
 
 class DMusRenderPin(DMusPin):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from codecrig.portcls import (
     IRQL,
@@ -19,9 +20,9 @@ from codecrig.portcls import (
     NtStatusError,
     System,
 )
-from codecrig.portcls.midi import MIDI_FORMAT, IMiniportMidi, IPortMidi
+from codecrig.portcls.midi import MIDI_FORMAT, IMiniportMidi, IMiniportMidiStream, IPortMidi
 
-from .base import Port
+from .base import Pin, Port
 from .service import Sink
 
 RETRY = 10_000
@@ -88,10 +89,13 @@ class _Offer:
     data: memoryview
 
 
-class MidiPin:
-    """One open pin: a stream of the miniport as a client sees it."""
+class MidiPin(Pin):
+    """A pin of a MIDI miniport."""
+
+    _stream: IMiniportMidiStream
 
     def __init__(self, miniport: IMiniportMidi, port: PortMidi, pin: int, capture: bool) -> None:
+        super().__init__(port)
         self.capture = capture
         self.event = KEvent(f"midi pin {pin}")
         """Set when bytes were read, or when all that was written has been taken."""
@@ -99,13 +103,10 @@ class MidiPin:
         """Why the miniport takes no more bytes: the rest of what was written was thrown away."""
         self.thrown_away = 0
         """Bytes of that rest."""
-        self._port = port
-        self._state = KSSTATE.STOP
         self._offers: deque[_Offer] = deque()
         self._received = bytearray()
         self._cancel_timer: Callable[[], bool] | None = None
         self._offering = False
-        self._closed = False
         self._sink = Sink(self._serve)
         created = miniport.new_stream(pin, capture, MIDI_FORMAT)
         self._stream = created.Stream
@@ -113,26 +114,14 @@ class MidiPin:
         if self._group is not None:
             self._group.add_member(self._sink)
 
-    @property
-    def state(self) -> KSSTATE:
-        """The state last reached."""
-        return self._state
-
-    def set_state(self, state: KSSTATE) -> None:
-        """Go to `state` in single steps. Raises NtStatusError; the pin then stays in the last state reached."""
-        self._port.system.require(IRQL.PASSIVE, "MidiPin.set_state")
-        if state is self._state:
-            self._stream.set_state(state)
-        while self._state is not state:
-            step = KSSTATE(self._state + (1 if state > self._state else -1))
-            self._stream.set_state(step)
-            self._state = step
-            if step is KSSTATE.RUN:
-                self.failure = None
-                self._offer_soon()
-            elif step is KSSTATE.STOP:
-                self._offers.clear()
-                self._stop_timer()
+    def _step(self, state: KSSTATE) -> None:
+        super()._step(state)
+        if state is KSSTATE.RUN:
+            self.failure = None
+            self._offer_soon()
+        elif state is KSSTATE.STOP:
+            self._offers.clear()
+            self._stop_timer()
 
     # ------------------------------------------------------------------ out
 
@@ -156,13 +145,13 @@ class MidiPin:
     def _offer_soon(self) -> None:
         if not self.capture and not self._offering:
             self._offering = True
-            self._port.system.queue_deferred(self._offer)
+            self._system.queue_deferred(self._offer)
 
     def _offer(self) -> None:
         """Offer what is due. After a short count the rest follows at once, after none a millisecond later."""
         self._offering = False
         self._stop_timer()
-        system = self._port.system
+        system = self._system
         while self._offers and self._state is KSSTATE.RUN:
             offer = self._offers[0]
             if offer.due_time > system.system_time():
@@ -212,26 +201,8 @@ class MidiPin:
 
     # ------------------------------------------------------------------ closing
 
-    def close(self) -> None:
-        """Take the stream down to STOP, leave the group, release. Closing twice is harmless.
-
-        Goes through to the end whatever fails; the first failure is raised afterwards.
-        """
-        if self._closed:
-            return
-        self._closed = True
-        problem: Exception | None = None
-        steps: list[Callable[[], object]] = [lambda: self.set_state(KSSTATE.STOP)]
+    def _closing(self) -> list[Callable[[], object]]:
+        steps: list[Callable[[], object]] = []
         if self._group is not None:
-            group = self._group
-            steps += [lambda: group.remove_member(self._sink), group.release]
-        steps += [self._stream.release, self._sink.release]
-        for step in steps:
-            try:
-                step()
-            except Exception as error:
-                problem = problem or error
-        self._stop_timer()
-        self._port.pin_closed(self)
-        if problem is not None:
-            raise problem
+            steps = [partial(self._group.remove_member, self._sink), self._group.release]
+        return [*steps, self._stream.release, self._sink.release, self._stop_timer]

@@ -7,8 +7,6 @@ the position; all amounts follow from it, so a notification that was missed is m
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 from codecrig.portcls import (
     IRQL,
@@ -19,6 +17,7 @@ from codecrig.portcls import (
     IDmaChannel,
     IDmaChannelSlave,
     IMiniportWaveCyclic,
+    IMiniportWaveCyclicStream,
     IPortWaveCyclic,
     IServiceGroup,
     KEvent,
@@ -28,7 +27,7 @@ from codecrig.portcls import (
     System,
 )
 
-from .base import Port
+from .base import Pin, Port
 from .dma import DmaChannel, DmaChannelSlave
 from .drm import DrmPort
 from .pages import PageAllocator
@@ -117,11 +116,13 @@ class _Stretch:
     length: int
 
 
-class WaveCyclicPin:
-    """One open pin: a stream of the miniport as a client sees it. All methods but `position`: passive context.
+class WaveCyclicPin(Pin):
+    """A pin of a WaveCyclic miniport. All methods but `position`: passive context.
 
     Counts of bytes begin with 0 at STOP. "Device" bytes are those that the converter has passed, silence included.
     """
+
+    _stream: IMiniportWaveCyclicStream
 
     def __init__(
         self,
@@ -137,6 +138,7 @@ class WaveCyclicPin:
                 NTSTATUS.INVALID_PARAMETER,
                 f"a looped buffer of {len(client_buffer)} bytes is not whole frames of {data_format.block_bytes}",
             )
+        super().__init__(port)
         self.capture = capture
         self.client_buffer = client_buffer
         """The client's looped buffer; None if the stream is not looped."""
@@ -144,10 +146,7 @@ class WaveCyclicPin:
         """Set by each service in RUN."""
         self.gaps = 0
         """Times that somebody was late since STOP: render ran dry and more data came, capture was overwritten."""
-        self._port = port
         self._format = data_format
-        self._state = KSSTATE.STOP
-        self._closed = False
         self._queue: deque[memoryview] = deque()
         self._queued_bytes = 0
         self._captured = bytearray()
@@ -171,17 +170,9 @@ class WaveCyclicPin:
     # ------------------------------------------------------------------ states and format
 
     @property
-    def state(self) -> KSSTATE:
-        """The state last reached."""
-        return self._state
-
-    @property
     def format(self) -> Format:
         """The format in force."""
         return self._format
-
-    def _passive(self, method: str) -> None:
-        self._port.system.require(IRQL.PASSIVE, f"WaveCyclicPin.{method}")
 
     def set_format(self, data_format: Format) -> None:
         """Change the format, not in RUN. Raises NtStatusError; the old format then stays."""
@@ -193,22 +184,15 @@ class WaveCyclicPin:
         if self._state is KSSTATE.STOP:
             self._start_over()
 
-    def set_state(self, state: KSSTATE) -> None:
-        """Go to `state` in single steps. Raises NtStatusError; the pin then stays in the last state reached."""
-        self._passive("set_state")
-        if state is self._state:
-            self._stream.set_state(state)
-        while self._state is not state:
-            step = KSSTATE(self._state + (1 if state > self._state else -1))
-            if step is KSSTATE.RUN and not self.capture:
-                self._write_ahead()
-            self._stream.set_state(step)
-            self._state = step
-            if step is KSSTATE.RUN:
-                self._has_run = True
-            elif step is KSSTATE.STOP:
-                self._cancel()
-                self._start_over()
+    def _step(self, state: KSSTATE) -> None:
+        if state is KSSTATE.RUN and not self.capture:
+            self._write_ahead()
+        super()._step(state)
+        if state is KSSTATE.RUN:
+            self._has_run = True
+        elif state is KSSTATE.STOP:
+            self._cancel()
+            self._start_over()
 
     def _cancel(self) -> None:
         """Forget what the client gave."""
@@ -264,7 +248,7 @@ class WaveCyclicPin:
 
     def wait_service(self, timeout_s: float) -> bool:
         """True once the port has served the stream, False after `timeout_s` seconds of board time."""
-        return self._port.system.wait(self.event, timeout_s)
+        return self._system.wait(self.event, timeout_s)
 
     # ------------------------------------------------------------------ positions
 
@@ -273,7 +257,7 @@ class WaveCyclicPin:
 
         Modulo the client's buffer for looped streams, growing without end for others. Passive or deferred.
         """
-        self._port.system.require(IRQL.DISPATCH, "WaveCyclicPin.position")
+        self._system.require(IRQL.DISPATCH, "WaveCyclicPin.position")
         self._follow()
         play, write = self._client_position(), self._copied_bytes
         if self.client_buffer is not None:
@@ -419,49 +403,6 @@ class WaveCyclicPin:
 
     # ------------------------------------------------------------------ closing
 
-    def close(self) -> None:
-        """Cancel, take the stream down to STOP, leave the service group, release. Closing twice is harmless.
-
-        Goes through to the end whatever fails; the first failure is raised afterwards.
-        """
-        self._passive("close")
-        if self._closed:
-            return
-        self._closed = True
-        self._cancel()
-        problem: Exception | None = None
-        steps: list[Callable[[], object]] = [
-            lambda: self.set_state(KSSTATE.STOP),
-            lambda: self._group.remove_member(self._sink),
-            self._stream.release,
-            self._channel.release,
-            self._group.release,
-            self._sink.release,
-        ]
-        for step in steps:
-            try:
-                step()
-            except Exception as error:
-                problem = problem or error
-        self._port.pin_closed(self)
-        if problem is not None:
-            raise problem
-
-    def abandon(self, error: BaseException) -> None:
-        """Close after a failure: what goes wrong on the way becomes a note of `error`."""
-        try:
-            self.close()
-        except Exception as problem:
-            if str(problem) != str(error):
-                error.add_note(f"also, while closing the pin: {problem}")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
-            self.close()
-        else:
-            self.abandon(error)
+    def _closing(self) -> list[Callable[[], object]]:
+        held = (self._stream, self._channel, self._group, self._sink)
+        return [lambda: self._group.remove_member(self._sink), *(each.release for each in held)]

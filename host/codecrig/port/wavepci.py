@@ -9,8 +9,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from types import TracebackType
-from typing import Self
 
 from codecrig.portcls import (
     IRQL,
@@ -24,6 +22,7 @@ from codecrig.portcls import (
     Format,
     IDmaChannel,
     IMiniportWavePci,
+    IMiniportWavePciStream,
     IPortWavePci,
     IPortWavePciStream,
     IPreFetchOffset,
@@ -41,7 +40,7 @@ from codecrig.portcls import (
     join_pieces,
 )
 
-from .base import Port
+from .base import Pin, Port
 from .dma import DmaChannel
 from .drm import DrmPort
 from .pages import PageAllocator
@@ -345,18 +344,18 @@ class PortWavePci(Port, DrmPort, IPortWavePci):
         return opened
 
 
-class WavePciPin:
-    """One open pin: a stream of the miniport as a client sees it."""
+class WavePciPin(Pin):
+    """A pin of a WavePci miniport."""
+
+    _port: PortWavePci
+    _stream: IMiniportWavePciStream
 
     def __init__(
         self, miniport: IMiniportWavePci, port: PortWavePci, pin: int, capture: bool, data_format: Format
     ) -> None:
+        super().__init__(port)
         self.format = data_format
         self.capture = capture
-        self._port = port
-        self._system = port.system
-        self._state = KSSTATE.STOP
-        self._closed = False
         self._packets: list[WavePciPacket] = []
         self._position_events: list[tuple[int, KEvent]] = []
         self._events_until_bytes = 0
@@ -380,32 +379,21 @@ class WavePciPin:
     # ------------------------------------------------------------------ states
 
     @property
-    def state(self) -> KSSTATE:
-        """The state last reached."""
-        return self._state
-
-    @property
     def faults(self) -> list[str]:
         """What the miniport did wrong and went on all the same."""
         return self._port_stream.faults
 
-    def set_state(self, state: KSSTATE) -> None:
-        """Go to `state` in single steps. Raises NtStatusError; the pin then stays in the last state reached."""
-        self._system.require(IRQL.PASSIVE, "IMiniportWavePciStream.set_state")
-        if state is self._state:
-            self._stream.set_state(state)
-        while self._state is not state:
-            step = KSSTATE(self._state + (1 if state > self._state else -1))
-            came = self._stream.get_position() if step is KSSTATE.STOP and self.capture else 0
-            self._stream.set_state(step)
-            before, self._state = self._state, step
-            if step is KSSTATE.RUN:
-                self._start_polling()
-            elif before is KSSTATE.RUN:
-                self._stop_polling()
-                self._fire_position_events()
-            if step is KSSTATE.STOP:
-                self._stopped(came)
+    def _step(self, state: KSSTATE) -> None:
+        before = self._state
+        came = self._stream.get_position() if state is KSSTATE.STOP and self.capture else 0
+        super()._step(state)
+        if state is KSSTATE.RUN:
+            self._start_polling()
+        elif before is KSSTATE.RUN:
+            self._stop_polling()
+            self._fire_position_events()
+        if state is KSSTATE.STOP:
+            self._stopped(came)
 
     def _stopped(self, captured_bytes: int) -> None:
         """Revoke what is outstanding, then complete the packets: the one being captured with what it has got."""
@@ -607,46 +595,13 @@ class WavePciPin:
 
     # ------------------------------------------------------------------ closing
 
-    def close(self) -> None:
-        """Take the stream down to STOP, leave the service group, release the stream, free all packets.
-
-        Closing twice is harmless. Goes through to the end whatever fails; the first failure is raised afterwards.
-        """
-        if self._closed:
-            return
-        problem: Exception | None = None
-        steps: list[Callable[[], object]] = []
-        if self._state is not KSSTATE.STOP:
-            steps.append(lambda: self.set_state(KSSTATE.STOP))
-        steps.append(self._stop_polling)
+    def _closing(self) -> list[Callable[[], object]]:
+        steps: list[Callable[[], object]] = [self._stop_polling]
         if self._group is not None:
             steps += [partial(self._group.remove_member, self._sink), self._group.release]
         steps += [self._cancel_all, self._stream.release, self._port_stream.release]
-        steps += [packet.free for packet in self._packets]
-        for step in steps:
-            try:
-                step()
-            except Exception as error:
-                problem = problem or error
-        self._closed = True
-        self._port.pin_closed(self)
-        if problem is not None:
-            raise problem
+        return steps + [packet.free for packet in self._packets]
 
     def _cancel_all(self) -> None:
         for packet in self._port_stream.packets:
             self._port_stream.cancel(packet)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self.close()
-        except Exception as problem:
-            if error is None:
-                raise
-            if str(problem) != str(error):
-                error.add_note(f"also, while closing the pin: {problem}")

@@ -8,8 +8,7 @@ allocation and free are this side's duties. What failed half-way is undone befor
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 from codecrig.portcls import (
     IRQL,
@@ -28,6 +27,7 @@ from codecrig.portcls import (
     IMiniportWaveRT,
     IMiniportWaveRTInputStream,
     IMiniportWaveRTOutputStream,
+    IMiniportWaveRTStream,
     IMiniportWaveRTStreamNotification,
     IPortWaveRT,
     IPortWaveRTStream,
@@ -41,7 +41,7 @@ from codecrig.portcls import (
     System,
 )
 
-from .base import Port
+from .base import Pin, Port
 from .drm import DrmPort
 from .pages import PageAllocator
 
@@ -206,12 +206,16 @@ class PinRegister(MemoryView):
         raise NtStatusError(NTSTATUS.NOT_SUPPORTED, "a hardware register is for reading only")
 
 
-class WaveRTPin:
-    """One open pin: a stream of the miniport as a client sees it. All methods but `position`: passive context."""
+class WaveRTPin(Pin):
+    """A pin of a WaveRT miniport. All methods but `position`: passive context."""
+
+    _port: PortWaveRT
+    _stream: IMiniportWaveRTStream
 
     def __init__(
         self, miniport: IMiniportWaveRT, port: PortWaveRT, pin: int, capture: bool, data_format: Format
     ) -> None:
+        super().__init__(port)
         self.format = data_format
         self.capture = capture
         self.event = KEvent(f"pin {pin}")
@@ -220,15 +224,12 @@ class WaveRTPin:
         """What the miniport reported after allocation."""
         self.next_write_packet = 0
         """Number of the packet that `write_packet` writes next."""
-        self._port = port
-        self._state = KSSTATE.STOP
         self._events: list[KEvent] = []
         self._registers_given: set[str] = set()
         self._allocated: AudioBuffer | None = None
         self._notification_count = 0
         self._mapping: MemoryView | None = None
         self._buffer: MemoryView | None = None
-        self._closed = False
         self._port_stream = PortWaveRTStream(port.pages, port.system)
         try:
             self._stream = miniport.new_stream(self._port_stream, pin, capture, data_format)
@@ -247,31 +248,10 @@ class WaveRTPin:
 
     # ------------------------------------------------------------------ states
 
-    @property
-    def closed(self) -> bool:
-        """True from the beginning of `close` on."""
-        return self._closed
-
-    def _passive(self, method: str) -> None:
-        """The miniport's methods behind `method` may block: refuse a call from deferred or interrupt context."""
-        self._port.system.require(IRQL.PASSIVE, f"WaveRTPin.{method}")
-
-    @property
-    def state(self) -> KSSTATE:
-        """The state last reached."""
-        return self._state
-
-    def set_state(self, state: KSSTATE) -> None:
-        """Go to `state` in single steps. Raises NtStatusError; the pin then stays in the last state reached."""
-        self._passive("set_state")
-        if state is self._state:
-            self._stream.set_state(state)
-        while self._state is not state:
-            step = KSSTATE(self._state + (1 if state > self._state else -1))
-            self._stream.set_state(step)
-            self._state = step
-            if step is KSSTATE.STOP:
-                self.next_write_packet = 0
+    def _step(self, state: KSSTATE) -> None:
+        super()._step(state)
+        if state is KSSTATE.STOP:
+            self.next_write_packet = 0
 
     # ------------------------------------------------------------------ buffer
 
@@ -399,7 +379,7 @@ class WaveRTPin:
 
     def wait_packet(self, timeout_s: float) -> bool:
         """True once a packet has ended, False after `timeout_s` seconds of board time."""
-        return self._port.system.wait(self.event, timeout_s)
+        return self._system.wait(self.event, timeout_s)
 
     # ------------------------------------------------------------------ packets
 
@@ -448,45 +428,8 @@ class WaveRTPin:
 
     # ------------------------------------------------------------------ closing
 
-    def close(self) -> None:
-        """Take the stream down to STOP, unregister events, free the buffer, release. Closing twice is harmless.
-
-        Goes through to the end whatever fails; the first failure is raised afterwards. Only the buffer of a stream that
-        cannot be brought out of RUN is not freed: the engine still works in it.
-        """
-        self._passive("close")
-        if self._closed:
-            return
-        self._closed = True
-        problem: Exception | None = None
+    def _closing(self) -> list[Callable[[], object]]:
+        """Only the buffer of a stream that cannot be brought out of RUN is not freed: the engine still works in it."""
         releases = [held.release for held in (self._notification, self._input, self._output) if held is not None]
-        steps: list[Callable[[], object]] = [lambda: self.set_state(KSSTATE.STOP)]
-        steps += [partial(self.unregister_event, event) for event in self._events]
-        steps += [self._free_unless_running, *releases, self._stream.release, self._port_stream.release]
-        for step in steps:
-            try:
-                step()
-            except Exception as error:
-                problem = problem or error
-        self._port.pin_closed(self)
-        if problem is not None:
-            raise problem
-
-    def abandon(self, error: BaseException) -> None:
-        """Close after a failure: what goes wrong on the way becomes a note of `error`."""
-        try:
-            self.close()
-        except Exception as problem:
-            if str(problem) != str(error):
-                error.add_note(f"also, while closing the pin: {problem}")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
-            self.close()
-        else:
-            self.abandon(error)
+        events = [partial(self.unregister_event, event) for event in self._events]
+        return [*events, self._free_unless_running, *releases, self._stream.release, self._port_stream.release]
