@@ -1,5 +1,6 @@
 """The runner turns whatever a miniport does into a verdict, names it, and goes on with a quiet board."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -53,6 +54,15 @@ def test_a_broken_miniport_is_named(miniport: Any, words: str) -> None:
     assert result.verdict is Verdict.FAILED
     assert words in result.reason
     assert any(f"{miniport.__name__}.new_stream" in line for line in result.trace)
+
+
+@pytest.mark.parametrize("long", [False, True])
+def test_a_check_of_a_long_span_has_the_time_for_it(long: bool) -> None:
+    opening: Callable[[float | None], Any] = lambda ppm: open_board("model", clock_ppm=ppm)  # noqa: E731
+    with Runner(opening, long=long, check_limit_s=0.2) as runner:
+        result = runner.judge(Check(all_rules()["WRT-STA-02"], lambda rig: time.sleep(0.5), 0.1))
+    assert result.verdict is (Verdict.PASSED if long else Verdict.FAILED)
+    assert long or result.reason == "hung"
 
 
 def test_a_failed_expectation_says_what_was_expected_and_found() -> None:

@@ -21,6 +21,8 @@ from codecrig.twin import TwinControlError, TwinError
 
 CHECK_LIMIT_S = 60.0
 """Wall clock after which a check counts as hung. The longest needs a few seconds on a twin."""
+LONG_FACTOR = 10
+"""With --long, wall clock that is added for each second of the span that a rule speaks of: a busy twin is slow."""
 
 OpenBoard = Callable[[float | None], Board]
 """Opens the board anew, with the clock error given (None: as its profile says)."""
@@ -87,6 +89,9 @@ class Runner:
             full_span=self._long or check.evidence_seconds == 0,
             method=check.method,
         )
+        limit_s = self._check_limit_s
+        if limit_s is not None and self._long:
+            limit_s += LONG_FACTOR * check.evidence_seconds
         begin = time.perf_counter()
         try:
             rig = Rig(self.board, self.objects, long=self._long)
@@ -96,12 +101,12 @@ class Runner:
             result.seconds = time.perf_counter() - begin
             return result
         try:
-            with _limit(self._check_limit_s):
+            with _limit(limit_s):
                 check.function(rig)
             if check.rule.observe != "host" and not rig.moved_bytes:
                 raise NotJudged("the check gives no evidence that the engine moved data")
         except (Exception, Hung) as error:
-            _take(error, result, rig, self._check_limit_s)
+            _take(error, result, rig, limit_s)
         self._tidy(rig, result)
         result.evidence = rig.evidence
         result.full_span = result.full_span and not rig.part_only
