@@ -24,7 +24,9 @@ from codecrig.contract.dmus_doubles import (
     wire,
 )
 from codecrig.contract.rig import Rig
+from codecrig.contract.wavert_support import need
 from codecrig.link import registers as regs
+from codecrig.link.registers import InputSelect
 from codecrig.portcls import (
     DMUS_KEF_EVENT_INCOMPLETE,
     DMUS_KERNEL_EVENT,
@@ -829,34 +831,41 @@ def without_events_there_is_silence(rig: Rig) -> None:
 
 @check("SSK-RND-04")
 def a_note_is_heard_in_time(rig: Rig) -> None:
-    """Plays a stamped note through a WaveRT pin and looks at the DAC's data for the board time of its first sound."""
+    """Plays a stamped note through a WaveRT pin, DAC, cable and ADC, and times its first sound at the jack."""
     from codecrig.port import WaveRTOutput
 
-    rig.need_bench("tap")
+    need(rig, "analog_loopback")
+    block = FORMAT.block_bytes
+    wave_port = rig.wavert()
+    wave_pin = wave_port.open_pin(0, False, FORMAT, packet_bytes=960 * block)
+    capture = wave_port.open_pin(1, True, FORMAT, buffer_bytes=12_000 * block)
     port = rig.port("dmus")
-    wave_pin = rig.wavert().open_pin(0, False, FORMAT, packet_bytes=960 * FORMAT.block_bytes)
-    with rig.converter():
+    with rig.converter(InputSelect.CONVERTER):
         pin = port.open_synth(2, FORMAT, WaveRTOutput(wave_pin))
+        capture.set_state(KSSTATE.RUN)
         pin.set_state(KSSTATE.RUN)
-        rig.board.bench.tap_start()
         rig.system.sleep(0.03)
         stamp = pin.latency_clock.get_time() + 5 * MS
         pin.submit(stamp - pin.master_time(0), DRUM)
         rig.system.sleep((stamp - port.master_clock.get_time()) / REFERENCE_TIME_PER_SECOND + 0.025)
-        tap = rig.board.bench.tap_read()
-        rig.board.bench.tap_stop()
         moved = rig.board.snapshot(0).bytes
-        latency = wave_pin.hw_latency
+        latencies = wave_pin.hw_latency, capture.hw_latency
+        capture.set_state(KSSTATE.PAUSE)
+        heard = rig.board.snapshot(1)
         pin.set_state(KSSTATE.STOP)
     rig.moved(moved, "STREAM[0].SNAP_BYTES")
-    first = onset(tap.samples)
-    rig.expect(first < len(tap.samples), "sound at the DAC", "some", "silence")
-    ticks = tap.first_ticks + first * rig.board.profile.frame_clocks_at(FORMAT.sample_rate)
-    heard = float(rig.board.clock.seconds(ticks)) * REFERENCE_TIME_PER_SECOND
-    hardware = latency.ChipsetDelay if latency is not None else 0
-    late_ms = (heard - stamp - hardware) / MS
-    rig.note("heard behind its time, hardware latency taken off", f"{late_ms:.3f} ms", "tap at the DAC")
-    rig.expect_within("heard behind its time", late_ms, -20, 20, "ms")
+    rig.expect(heard.bytes < capture.buffer.length, "frames captured", "less than the buffer", heard.frames)
+    sound = np.frombuffer(capture.buffer.read(0, heard.bytes), "<i2").reshape(-1, 2).astype(np.int32)
+    loudness = np.abs(sound - sound[:480].mean(axis=0)).max(axis=1)
+    quiet = loudness[:480].max()
+    rig.expect(loudness.max() > 16 * (quiet + 1), "sound that comes back", "louder than silence", loudness.max())
+    first = int(np.argmax(loudness > 4 * (quiet + 1)))
+    ticks = heard.start_ticks + first * rig.board.profile.frame_clocks_at(FORMAT.sample_rate)
+    came = float(rig.board.clock.seconds(ticks)) * REFERENCE_TIME_PER_SECOND
+    out, back = (each.ChipsetDelay + each.CodecDelay if each is not None else 0 for each in latencies)
+    late_ms = (came - back - stamp - out) / MS
+    rig.note("at the jack behind its time, hardware latency taken off", f"{late_ms:.3f} ms", "captured samples")
+    rig.expect_within("at the jack behind its time", late_ms, -20, 20, "ms")
 
 
 @check("SSK-S2R-01")
