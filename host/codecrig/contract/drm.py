@@ -39,7 +39,7 @@ BLOCKS_S = 0.009
 GATES = "SPDIF.GATES"
 
 
-class _Playing:
+class Playing:
     """Render streams that play a steady pattern, a capture stream on the digital loopback; the user wants S/PDIF."""
 
     def __init__(self, rig: Rig, pins: Sequence[int] = (0,), *, send: bool = True) -> None:
@@ -82,7 +82,8 @@ class _Playing:
         """Frames captured from `first` on, as far as the buffer still holds them."""
         moved = self.rig.board.snapshot(1).bytes // self.form.block_bytes
         data = self.capture.buffer.read(0, 4 * BUFFER_FRAMES * self.form.block_bytes)
-        return unpack_samples(data, 2, 24, 24)[first:moved]
+        oldest = max(first, moved - 4 * BUFFER_FRAMES)
+        return unpack_samples(data, 2, 24, 24)[np.arange(oldest, moved) % (4 * BUFFER_FRAMES)]
 
     def gates(self) -> int:
         """SPDIF.GATES as it reads."""
@@ -105,7 +106,7 @@ def _say(rights: DRMRIGHTS) -> str:
 
 
 @contextmanager
-def _gates_fail(rig: Rig, error: bool) -> Iterator[None]:
+def gates_fail(rig: Rig, error: bool) -> Iterator[None]:
     """Writes to SPDIF.GATES inside the block are refused with an error, or have no effect."""
     good = rig.board.transact
 
@@ -127,7 +128,7 @@ def _gates_fail(rig: Rig, error: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _forwarding_fails(port: Any) -> Iterator[None]:
+def forwarding_fails(port: Any) -> Iterator[None]:
     """The system refuses every content that is forwarded inside the block."""
 
     def refuse(*_: Any) -> NTSTATUS:
@@ -161,7 +162,7 @@ def rights_hold_when_the_call_returns(rig: Rig) -> None:
     """Protects a stream in each state, last in RUN: what is captured behind the return of the call is silence."""
     for state in (KSSTATE.STOP, KSSTATE.PAUSE, KSSTATE.RUN):
         with rig.converter(InputSelect.LOOPBACK):
-            playing = _Playing(rig)
+            playing = Playing(rig)
             playing.capture.set_state(KSSTATE.RUN)
             playing.pins[0].set_state(state)
             rig.system.sleep(0.004)
@@ -187,10 +188,10 @@ def rights_hold_when_the_call_returns(rig: Rig) -> None:
 @check("DRM-SET-02")
 def what_cannot_be_enforced_is_refused(rig: Rig) -> None:
     """Makes the gates deaf, so that rights cannot be enforced: NOT_IMPLEMENTED, and the content before stays."""
-    playing = _Playing(rig)
+    playing = Playing(rig)
     old = playing.protect(0, DISABLE)
     gates = playing.gates()
-    with _gates_fail(rig, error=False):
+    with gates_fail(rig, error=False):
         rig.expect_status("SetContentId that the board cannot enforce", NTSTATUS.NOT_IMPLEMENTED, playing.protect, 0,
                           BOTH)  # fmt: skip
     rig.expect_equal("gates behind the refusal", playing.gates(), gates)
@@ -208,10 +209,10 @@ def a_failure_leaves_everything(rig: Rig) -> None:
     for (first, second), where in itertools.product(
         ((DISABLE, COPY), (COPY, BOTH), (FREE, COPY)), ("gates", "forwarding")
     ):
-        playing = _Playing(rig)
+        playing = Playing(rig)
         playing.protect(0, first)
         gates, contents = playing.gates(), playing.port_object.contents
-        with _gates_fail(rig, error=True) if where == "gates" else _forwarding_fails(playing.port_object):
+        with gates_fail(rig, error=True) if where == "gates" else forwarding_fails(playing.port_object):
             try:
                 playing.protect(0, second)
             except NtStatusError as error:
@@ -236,7 +237,7 @@ def digital_outputs_go_off(rig: Rig) -> None:
     """Disables digital outputs in RUN and looks at the S/PDIF pin and at the gate of the headers."""
     rig.need_bench("spdif")
     with rig.converter(InputSelect.LOOPBACK):
-        playing = _Playing(rig)
+        playing = Playing(rig)
         playing.run()
         rig.system.sleep(0.002)
         carrier, _ = playing.spdif()
@@ -253,7 +254,7 @@ def digital_outputs_go_off(rig: Rig) -> None:
 def copies_into_captures_are_muted(rig: Rig) -> None:
     """Protects a stream against copying: a capture that runs and one opened later hear silence."""
     with rig.converter(InputSelect.LOOPBACK):
-        playing = _Playing(rig)
+        playing = Playing(rig)
         playing.run()
         rig.system.sleep(0.004)
         rig.expect(bool(playing.captured(0).any()), "frames captured before", "the played pattern", "silence")
@@ -277,7 +278,7 @@ def spdif_follows_the_table(rig: Rig) -> None:
     rig.need_bench("spdif")
     outcomes = {FREE: (True, 1), COPY: (True, 0), DISABLE: (False, None), BOTH: (False, None)}
     with rig.converter(InputSelect.LOOPBACK):
-        playing = _Playing(rig)
+        playing = Playing(rig)
         playing.run()
         for rights, (carrier, mark) in outcomes.items():
             playing.protect(0, rights)
@@ -294,7 +295,7 @@ def spdif_follows_the_table(rig: Rig) -> None:
 def the_strictest_rights_apply(rig: Rig) -> None:
     """Mixes two streams with all pairs of rights: the gates follow the strictest, and open again at the end."""
     with rig.converter(InputSelect.LOOPBACK):
-        playing = _Playing(rig, pins=(0, 2))
+        playing = Playing(rig, pins=(0, 2))
         playing.run()
         rig.system.sleep(0.001)
         combinations = (FREE, COPY, DISABLE, BOTH)
@@ -329,7 +330,7 @@ def the_strictest_rights_apply(rig: Rig) -> None:
 @check("DRM-SET-08")
 def rights_survive_changes(rig: Rig) -> None:
     """Changes state and format of a protected stream and the user's S/PDIF switch: the gates stay closed."""
-    playing = _Playing(rig, send=False)
+    playing = Playing(rig, send=False)
     playing.protect(0, BOTH)
     gates = playing.gates()
     stream = rig.trace.wrap(rig.trace.of("new_stream", caller="port")[0].result, "port")
@@ -357,7 +358,7 @@ def the_analog_output_stays(rig: Rig) -> None:
     heard = []
     for rights in (None, BOTH):
         with rig.converter(InputSelect.LOOPBACK):
-            playing = _Playing(rig)
+            playing = Playing(rig)
             if rights is not None:
                 playing.protect(0, rights)
             rig.board.bench.tap_start()
@@ -377,10 +378,10 @@ def the_analog_output_stays(rig: Rig) -> None:
 @check("DRM-MIX-01")
 def a_new_mix_is_forwarded_before_the_old_one_ends(rig: Rig) -> None:
     """Replaces mixed contents, once in vain, and looks at the order of the miniport's calls on IDrmPort."""
-    playing = _Playing(rig, pins=(0, 2))
+    playing = Playing(rig, pins=(0, 2))
     playing.protect(0, COPY)
     playing.protect(2, DISABLE)
-    with _gates_fail(rig, error=True):
+    with gates_fail(rig, error=True):
         try:
             playing.protect(0, BOTH)
         except NtStatusError:
