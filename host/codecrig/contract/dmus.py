@@ -422,6 +422,7 @@ def a_second_connection_is_refused(rig: Rig) -> None:
     stream.arrive(b"\x15\x16")
     rig.expect_equal("bytes at the other sink", other.data, b"")
     rig.expect_equal("bytes at the first sink", stream.sink.data, b"\x15\x16")
+    rig.note("bytes at the first and the other sink", "2 and 0", "PutMessage of the sinks")
 
 
 @check("MXF-CON-03")
