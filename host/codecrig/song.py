@@ -15,6 +15,8 @@ from codecrig.portcls.ks import REFERENCE_TIME_PER_SECOND
 
 DEFAULT_TEMPO = 500_000
 """Microseconds of a quarter note until the file sets another: 120 beats a minute (Standard MIDI Files 1.0)."""
+_TEMPO = 0x51
+"""The meta event that sets the tempo."""
 RECORDED_DIVISION = 31_250
 """Ticks of a quarter note of one second in files that are written here: a tick is a bit time of the wire, 32 us."""
 
@@ -45,8 +47,11 @@ class Song:
 
 
 def read_song(path: Path) -> Song:
-    """The song in a Standard MIDI File of format 0 or 1. Raises SongError and OSError."""
-    data = path.read_bytes()
+    """The song in a Standard MIDI File of format 0 or 1. Raises SongError."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise SongError(f"{path}: cannot be read: {error.strerror}; check the path") from error
     try:
         return parse_song(data, path.name)
     except SongError as error:
@@ -106,8 +111,9 @@ def _check_chunks(data: bytes) -> None:
 
 
 def _check_track(track: bytes, number: int) -> None:
-    """Delta times, running status and lengths of one track."""
+    """Delta times, running status, lengths and data bytes of one track."""
     at, status = 0, 0
+    place = f"in track {number} at byte"
 
     def variable_length() -> int:
         nonlocal at
@@ -119,7 +125,7 @@ def _check_track(track: bytes, number: int) -> None:
             at += 1
             if not track[at - 1] & 0x80:
                 return value
-        raise SongError(f"expected a number of at most 4 bytes in track {number} at byte {at}; found a longer one")
+        raise SongError(f"expected a number of at most 4 bytes {place} {at}; found a longer one")
 
     while at < len(track):
         variable_length()
@@ -128,20 +134,32 @@ def _check_track(track: bytes, number: int) -> None:
         first = track[at]
         if first >= 0x80:
             at += 1
-        if first in (0xF0, 0xF7, 0xFF):
-            at += first == 0xFF
+        if first == 0xF7:
+            raise SongError(f"expected no SysEx in parts (0xF7) {place} {at - 1}; found one, which is not supported")
+        is_meta = first == 0xFF
+        if is_meta or first == 0xF0:
+            kind = track[at] if is_meta and at < len(track) else None
+            at += is_meta
             length = variable_length()
             status = 0
+            if kind == _TEMPO and length != 3:
+                raise SongError(f"expected a tempo of 3 bytes {place} {at - 1}; found {length}")
         elif first >= 0xF0:
-            raise SongError(f"expected a message of a file in track {number} at byte {at}; found 0x{first:02X}")
+            raise SongError(f"expected a message of a file {place} {at}; found 0x{first:02X}")
         else:
             status = first if first >= 0x80 else status
             if status == 0:
-                raise SongError(f"running status without a status in track {number} at byte {at}: 0x{first:02X}")
+                raise SongError(f"running status without a status {place} {at}: 0x{first:02X}")
             length = 1 if 0xC0 <= status < 0xE0 else 2
-        at += length
-        if at > len(track):
+        data = track[at : at + length]
+        if len(data) < length:
             raise SongError(f"track {number} ends in the middle of a message")
+        if not is_meta:
+            data = data.removesuffix(b"\xf7") if first == 0xF0 else data
+            wrong = next((n for n, value in enumerate(data) if value >= 0x80), None)
+            if wrong is not None:
+                raise SongError(f"expected a data byte {place} {at + wrong}; found 0x{data[wrong]:02X}")
+        at += length
 
 
 def write_song(path: Path, messages: Sequence[TimedMessage]) -> int:

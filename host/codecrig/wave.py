@@ -76,7 +76,9 @@ class PcmAudio:
 
 
 def pack_samples(samples: Samples, valid_bits: int, container_bits: int) -> bytes:
-    """Right-justified samples to little-endian containers."""
+    """Right-justified samples to little-endian containers; those of 8 bits are unsigned."""
+    if container_bits == 8:
+        return (samples + 128).astype(np.uint8).tobytes()
     shifted = samples.astype("<i4") << (container_bits - valid_bits)
     if container_bits == 32:
         return shifted.tobytes()
@@ -97,6 +99,8 @@ def unpack_samples(data: bytes, channels: int, valid_bits: int, container_bits: 
         left = octets.reshape(-1).view("<i4")
     elif container_bits == 16:
         left = whole.view("<i2").astype(np.int32) << 16
+    elif container_bits == 8:
+        left = (whole.astype(np.int32) - 128) << 24
     else:
         left = whole.view("<i4")
     return (left.astype(np.int32) >> (32 - valid_bits)).reshape(frames, channels)
@@ -163,13 +167,13 @@ def read_wave(path: Path, *, rates: Sequence[int], max_channels: int = 2, resamp
 
 
 def write_wave(path: Path, audio: PcmAudio) -> None:
-    """Writes 16 or 24-bit PCM, bit for bit. Raises WaveError if the file cannot be written."""
+    """Writes PCM of 8, 16 or 24 bits, bit for bit. Raises WaveError if the file cannot be written."""
     try:
         soundfile.write(
             path,
             audio.samples << (32 - audio.valid_bits),
             audio.sample_rate,
-            subtype=f"PCM_{audio.valid_bits}",
+            subtype="PCM_U8" if audio.valid_bits == 8 else f"PCM_{audio.valid_bits}",
             format="WAV",
         )
     except (soundfile.LibsndfileError, OSError) as error:

@@ -184,6 +184,14 @@ def test_record_writes_what_it_says(codecrig: Codecrig) -> None:
     assert np.array_equal((samples >> 8).ravel(), samples[0, 0] // 256 + np.arange(24_000))
 
 
+@pytest.mark.parametrize("model", ["wavert", "wavecyclic", "wavepci"])
+def test_8_bits_are_recorded(codecrig: Codecrig, model: str) -> None:
+    arguments = ("--seconds", "0.25", "--source", "pattern", "--format", "pcm8", "--model", model)
+    result = codecrig("record", "take.wav", *arguments)
+    assert (result["exit_status"], result["frames"], result["bit_exact"]) == (0, 12_000, True)
+    assert soundfile.info(result["capture_wav"]).subtype == "PCM_U8"
+
+
 def test_one_direction_leaves_its_results_in_the_folder(codecrig: Codecrig, tmp_path: Path) -> None:
     sound(tmp_path / "a.wav", 4_800)
     assert codecrig("play", "a.wav", "--out", "played")["frames_played"] == 4_800

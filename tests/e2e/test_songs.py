@@ -169,6 +169,21 @@ def test_a_file_is_played_and_reported(tmp_path: Path, capsys: pytest.CaptureFix
     assert result["verdict"] == "passed" and result["bytes_on_the_wire"] == result["bytes"] == 363
 
 
+def test_a_song_is_known_by_what_it_begins_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "song.kar"
+    write_song(path, song(2, 50_000).messages)
+    assert run(["play", str(path), "--board", "model"]) == 0
+    assert "heard on the wire byte for byte" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("model", ["midi", "dmus"])
+def test_only_the_synthesizer_writes_sound(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, wav = tmp_path / "song.mid", tmp_path / "song.wav"
+    write_song(path, song(2, 50_000).messages)
+    assert run(["play", str(path), "--board", "model", "--model", model, "--out", str(wav)]) == 2
+    assert "only --model synth writes a WAV file" in capsys.readouterr().err and not wav.exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import click
 from rich.markup import escape
 
 from codecrig.cli.common import BoardChoice, ExitStatus, Session, make_folder, plain, provenance
@@ -18,7 +19,18 @@ from codecrig.wave import write_wave
 SETTLED_S = 0.5
 """The sample clock has settled by then: 25 synchronisations."""
 SUFFIXES = (".mid", ".midi", ".smf")
-"""Files that are taken for songs."""
+"""Files that are taken for songs, whatever is in them."""
+
+
+def is_song(file: Path) -> bool:
+    """True for a file that is called a MIDI file, or is one."""
+    if file.suffix.lower() in SUFFIXES:
+        return True
+    try:
+        with file.open("rb") as opened:
+            return opened.read(4) == b"MThd"
+    except OSError:
+        return False
 
 
 def play_file(session: Session, file: Path, model: SongModel, out: Path | None, choice: BoardChoice) -> int:
@@ -32,6 +44,10 @@ def play_file(session: Session, file: Path, model: SongModel, out: Path | None, 
         wav = out if out.suffix.lower() == ".wav" else out / "song.wav"
         out = None if wav is out else out
         make_folder(wav.parent)
+    elif out is not None and out.suffix.lower() == ".wav":
+        raise click.BadParameter(
+            f"only --model synth writes a WAV file; found {out}: name a folder", param_hint="--out"
+        )
     if out is not None:
         make_folder(out, "result.json", "report.html", keep=file)
     with choice.open(session) as board:

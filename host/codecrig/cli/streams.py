@@ -37,7 +37,7 @@ from codecrig.wave import PcmAudio, read_wave, write_wave
 # Frames captured behind the last played one: more than any path's delay, and a packet to fill the last one.
 TAIL_FRAMES = 1920
 RESULT_FILES = ("result.json", "report.html")
-_FORMATS = {"pcm16": (16, 16), "pcm24": (24, 24), "pcm32": (24, 32)}
+_FORMATS = {"pcm8": (8, 8), "pcm16": (16, 16), "pcm24": (24, 24), "pcm32": (24, 32)}
 
 model_option = click.option(
     "--model", type=click.Choice(STREAM_MODELS), default=STREAM_MODELS[0], show_default=True,
@@ -111,7 +111,7 @@ def play(
 
     Example: codecrig play speech.wav --pace real
     """
-    is_song = file.suffix.lower() in songs.SUFFIXES
+    is_song = songs.is_song(file)
     if is_song != (model in SONG_MODELS) and model is not None:
         wanted = " or ".join(SONG_MODELS if is_song else STREAM_MODELS)
         raise click.BadParameter(f"{file.name} is played by {wanted}; found {model}", param_hint="--model")

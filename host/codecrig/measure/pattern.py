@@ -22,9 +22,15 @@ def find_ramp(captured: npt.NDArray[np.int32], bits: int) -> int:
         return 0
     unseen = PATTERN_BITS - bits
     base = int(captured[0, 0]) << unseen
-    candidates = range(base, base + (1 << unseen), 2)
-    scored = [
-        (int(np.count_nonzero(ramp(each // 2, len(captured), captured.shape[1], bits) == captured)), -each)
-        for each in candidates
-    ]
-    return -max(scored)[1] // 2
+    # A sample agrees with all first words of a span of 2^unseen that ends where it would be the first of its value.
+    frames, channels = captured.shape
+    counts = 2 * np.arange(frames, dtype=np.int64)[:, None] + np.arange(channels)
+    begins = (captured.astype(np.int64) << unseen) - counts - base
+    half = 1 << (PATTERN_BITS - 1)
+    begins = (begins + half) % (2 * half) - half
+    span = 1 << unseen
+    opened, closed = (
+        np.bincount(np.clip(each, 0, span).ravel(), minlength=span + 1) for each in (begins, begins + span)
+    )
+    agree = np.cumsum(opened - closed)[:span:2]
+    return base // 2 + int(np.argmax(agree))

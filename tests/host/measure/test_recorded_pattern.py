@@ -20,13 +20,24 @@ def written_out(first: int, frames: int, channels: int, bits: int) -> list[list[
 
 
 @pytest.mark.parametrize("first", [0, 1, 2**22 - 3, 2**23 - 2])
-@pytest.mark.parametrize(("channels", "bits"), [(2, 24), (1, 24), (2, 16), (1, 16)])
+@pytest.mark.parametrize(("channels", "bits"), [(2, 24), (1, 24), (2, 16), (1, 16), (2, 8), (1, 8)])
 def test_ramp_is_written_out_and_found(first: int, channels: int, bits: int) -> None:
     frames = 600
     made = ramp(first, frames, channels, bits)
     assert made.tolist() == written_out(first, frames, channels, bits)
     found = find_ramp(made, bits)
     assert np.array_equal(ramp(found, frames, channels, bits), made)
+
+
+@pytest.mark.parametrize("bits", [8, 16, 20])
+def test_most_frames_decide(bits: int) -> None:
+    """Frames are lost and spoilt: the first of all beginnings with which most frames agree is found."""
+    captured = np.delete(ramp(32_700, 600, 2, bits), slice(100, 130), axis=0)
+    captured[[3, 400, 401], [0, 1, 0]] ^= 1
+    unseen = 1 << (24 - bits)
+    base = int(captured[0, 0]) * unseen
+    agree = [np.count_nonzero(ramp(word // 2, 570, 2, bits) == captured) for word in range(base, base + unseen, 2)]
+    assert find_ramp(captured, bits) == base // 2 + int(np.argmax(agree))
 
 
 def test_a_lost_frame_is_seen() -> None:

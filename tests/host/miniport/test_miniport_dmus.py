@@ -15,7 +15,7 @@ from codecrig.miniport import MiniportDMus, MiniportWaveRT
 from codecrig.miniport.dmus import SampleClock
 from codecrig.miniport.uart import BYTE_S
 from codecrig.port import PortDMus, PortWaveRT, WaveRTOutput
-from codecrig.port.dmus import DMusRenderPin
+from codecrig.port.dmus import DMusRenderPin, DMusSynthPin
 from codecrig.portcls import (
     DMUS_KEF_EVENT_INCOMPLETE,
     DMUS_KERNEL_EVENT,
@@ -425,6 +425,33 @@ def test_a_note_is_heard_at_its_time(board: Board) -> None:
     assert first_frame == 1920
     assert abs(heard - due) < board.clock.ticks(0.001)
     assert np.frombuffer(sound, "<i2").any()
+
+
+def windows_of(port: PortDMus, pin: DMusSynthPin, seconds: float) -> np.ndarray:
+    """What is rendered meanwhile."""
+    rendered: list[bytes] = []
+    pin.on_rendered = lambda _, data: rendered.append(data)
+    port.system.sleep(seconds)
+    return np.frombuffer(b"".join(rendered), "<i2")
+
+
+@pytest.mark.parametrize("low", [KSSTATE.PAUSE, KSSTATE.STOP])
+def test_a_note_that_is_held_does_not_sound_in_the_next_run(port: PortDMus, low: KSSTATE) -> None:
+    pin = port.open_synth(2, Format(48_000, 2, 16))
+    pin.submit(0, b"\x90\x3c\x64")
+    pin.set_state(KSSTATE.RUN)
+    assert windows_of(port, pin, 0.2).any()
+    pin.set_state(low)
+    pin.set_state(KSSTATE.RUN)
+    assert not windows_of(port, pin, 0.2).any()
+
+
+def test_a_note_of_the_past_sounds_at_once(port: PortDMus) -> None:
+    pin = port.open_synth(2, Format(48_000, 2, 16))
+    pin.set_state(KSSTATE.RUN)
+    assert not windows_of(port, pin, 0.2).any()
+    pin.submit(0, b"\x90\x3c\x64")
+    assert windows_of(port, pin, 0.05).any()
 
 
 def test_the_same_song_gives_the_same_sound() -> None:

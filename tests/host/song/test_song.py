@@ -57,6 +57,12 @@ def test_tracks_are_merged_and_sysex_is_whole() -> None:
         (smf(b"\x00\x3c\x64" + END), "running status without a status in track 0 at byte 1"),
         (smf(b"\x00\x90\x3c"), "ends in the middle of a message"),
         (smf(b"\x00\xff\x51\x03\x00\x00\x00" + NOTE + END), "tempo of at least 1 us"),
+        (smf(b"\x00\xff\x51\x02\x00\x01" + NOTE + END), "a tempo of 3 bytes in track 0 at byte 3; found 2"),
+        (smf(b"\x00\x90\x3c\xff" + END), "expected a data byte in track 0 at byte 3; found 0xFF"),
+        (smf(b"\x00\xf0\x04\x01\x90\x02\xf7" + END), "expected a data byte in track 0 at byte 4; found 0x90"),
+        (smf(b"\x00\xf0\x02\x01\x02\x10\xf7\x02\x03\xf7" + END), "no SysEx in parts (0xF7)"),
+        (smf(b"\x00\xf7\x01\xf8" + NOTE + END), "no SysEx in parts (0xF7) in track 0 at byte 1"),
+        (smf(b"\x00\xff\x59\x02\x7f\x05" + NOTE + END), "a track that cannot be read (KeySignatureError"),
         (smf(b"\xff\xff\xff\xff\x00" + NOTE), "at most 4 bytes"),
         (smf(b"\x00\xf0\xff\xff\xff\x7f\x01"), "ends in the middle of a message"),
     ],
@@ -70,6 +76,19 @@ def test_a_broken_file_is_refused_in_one_line(data: bytes, words: str, tmp_path:
     with pytest.raises(SongError, match="song.mid") as caught:
         read_song(path)
     assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_sysex_without_an_end_gets_one() -> None:
+    assert [each.data for each in parse_song(smf(b"\x00\xf0\x02\x01\x02" + NOTE + END)).messages] == [
+        b"\xf0\x01\x02\xf7",
+        b"\x90\x3c\x64",
+    ]
+
+
+@pytest.mark.parametrize("name", ["missing.mid", "."])
+def test_a_file_that_cannot_be_read_is_named(name: str, tmp_path: Path) -> None:
+    with pytest.raises(SongError, match="cannot be read: .*; check the path"):
+        read_song(tmp_path / name)
 
 
 def test_what_is_written_is_read_again_to_the_bit_time(tmp_path: Path) -> None:

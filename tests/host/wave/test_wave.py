@@ -236,6 +236,16 @@ def test_packing_and_writing_are_exact(tmp_path: Path, valid_bits: int, containe
     assert soundfile.info(tmp_path / "out.wav").subtype == f"PCM_{valid_bits}"
 
 
+def test_8_bits_are_unsigned(tmp_path: Path) -> None:
+    data = bytes(range(256))
+    samples = unpack_samples(data, 2, 8, 8)
+    assert samples.tolist() == [[value - 128, value - 127] for value in range(0, 256, 2)]
+    assert pack_samples(samples, 8, 8) == data
+    write_wave(tmp_path / "out.wav", PcmAudio(48_000, 8, 8, samples))
+    assert (tmp_path / "out.wav").read_bytes()[-256:] == data
+    assert soundfile.info(tmp_path / "out.wav").subtype == "PCM_U8"
+
+
 def test_writing_twice_gives_the_same_file(tmp_path: Path) -> None:
     audio = PcmAudio(48_000, 24, 24, integers(24).astype(np.int32))
     for name in ("one.wav", "two.wav"):
