@@ -6,6 +6,7 @@ from typing import Any
 
 from codecrig.contract.checks import saboteur
 from codecrig.contract.rig import Objects
+from codecrig.contract.saboteurs.build import become, each_pin
 from codecrig.port.dma import DmaChannel, DmaChannelSlave
 from codecrig.port.wavecyclic import PortWaveCyclic, WaveCyclicPin
 from codecrig.portcls import NTSTATUS, PAGE_BYTES, MemoryView
@@ -143,7 +144,7 @@ def a_port_asks_for_the_physical_address(objects: Objects) -> None:
             super().set_state(state)
             self._channel.physical_address()
 
-    with_pin(objects, Pin)
+    each_pin(objects, "wavecyclic", become(Pin))
 
 
 @saboteur("DMA-PRT-01")
@@ -156,19 +157,7 @@ def a_port_frees_the_buffer(objects: Objects) -> None:
                 self._channel.free_buffer()
             super().close()
 
-    with_pin(objects, Pin)
-
-
-def with_pin(objects: Objects, pin_class: type[WaveCyclicPin]) -> None:
-    """The WaveCyclic port opens pins of that class."""
-
-    class Port(PortWaveCyclic):
-        def open_pin(self, *arguments: Any, **options: Any) -> WaveCyclicPin:
-            pin = super().open_pin(*arguments, **options)
-            pin.__class__ = pin_class
-            return pin
-
-    objects.ports["wavecyclic"] = Port
+    each_pin(objects, "wavecyclic", become(Pin))
 
 
 @saboteur("DMA-SLV-01")

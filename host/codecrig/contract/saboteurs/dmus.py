@@ -6,6 +6,7 @@ from typing import Any
 
 from codecrig.contract.checks import saboteur
 from codecrig.contract.rig import Objects
+from codecrig.contract.saboteurs.build import become, each_stream
 from codecrig.miniport.dmus import DMusCaptureStream, DMusRenderStream, DMusSynthStream, MiniportDMus
 from codecrig.port.dmus import DMusAllocator, DMusPin, DMusRenderPin, DMusSynthPin, MasterClock, PortDMus
 from codecrig.portcls import (
@@ -26,24 +27,6 @@ from codecrig.portcls import (
     NewDMusStream,
     NtStatusError,
 )
-
-
-def with_streams(
-    objects: Objects,
-    render: type[DMusRenderStream] = DMusRenderStream,
-    capture: type[DMusCaptureStream] = DMusCaptureStream,
-    synth: type[DMusSynthStream] = DMusSynthStream,
-) -> None:
-    """The miniport makes streams of these classes."""
-    kinds: dict[int, type[Any]] = {0: render, 1: capture, 2: synth}
-
-    class Miniport(MiniportDMus):
-        def new_stream(self, pin: int, *arguments: Any) -> NewDMusStream:
-            made = super().new_stream(pin, *arguments)
-            made.Stream.__class__ = kinds[pin]
-            return made
-
-    objects.miniports["dmus"] = Miniport
 
 
 def with_port(
@@ -91,7 +74,7 @@ def sends_events_in_every_state(objects: Objects) -> None:
             finally:
                 self._state = before
 
-    with_streams(objects, render=Render)
+    each_stream(objects, "dmus", become(Render))
 
 
 @saboteur("MXF-STA-02", "MXF-PUT-01")
@@ -103,7 +86,7 @@ def keeps_events_at_stop(objects: Objects) -> None:
             self._queue.clear()
             super()._discard()
 
-    with_streams(objects, render=Render)
+    each_stream(objects, "dmus", become(Render))
 
 
 @saboteur("MXF-STA-02")
@@ -117,7 +100,7 @@ def takes_events_in_stop(objects: Objects) -> None:
             self._send()
             return NTSTATUS.SUCCESS
 
-    with_streams(objects, render=Render)
+    each_stream(objects, "dmus", become(Render))
 
 
 @saboteur("MXF-STA-03")
@@ -132,7 +115,7 @@ def keeps_the_gate_open(objects: Objects) -> None:
             self._state = state
             return NTSTATUS.SUCCESS
 
-    with_streams(objects, capture=Capture)
+    each_stream(objects, "dmus", become(Capture))
 
 
 @saboteur("MXF-PUT-01")
@@ -145,7 +128,7 @@ def recycles_an_event_twice(objects: Objects) -> None:
             if event.cbEvent > POINTER_BYTES:
                 super()._recycle(event)
 
-    with_streams(objects, render=Render)
+    each_stream(objects, "dmus", become(Render))
 
 
 @saboteur("MXF-PUT-02")
@@ -159,7 +142,7 @@ def sorts_by_time_stamp(objects: Objects) -> None:
             self._queue.clear()
             self._queue.extend(sending)
 
-    with_streams(objects, render=Render)
+    each_stream(objects, "dmus", become(Render))
 
 
 @saboteur("MXF-PUT-03")
@@ -172,7 +155,7 @@ def takes_eight_bytes_for_a_pointer(objects: Objects) -> None:
                 head.uData = b""
             super()._take(head)
 
-    with_streams(objects, render=Render)
+    each_stream(objects, "dmus", become(Render))
 
 
 @saboteur("MXF-PUT-03")
@@ -185,7 +168,7 @@ def sends_the_whole_union(objects: Objects) -> None:
                 head.cbEvent = len(head.uData)
             super()._take(head)
 
-    with_streams(objects, render=Render)
+    each_stream(objects, "dmus", become(Render))
 
 
 @saboteur("MXF-PUT-04")
@@ -200,7 +183,7 @@ def looks_at_the_length_before_the_flag(objects: Objects) -> None:
                     event.uData = b"\x01\x02\x03"
             super()._take(head)
 
-    with_streams(objects, render=Render)
+    each_stream(objects, "dmus", become(Render))
 
 
 @saboteur("MXF-PUT-04")
@@ -214,7 +197,7 @@ def recycles_a_package_with_its_chain(objects: Objects) -> None:
             if inner is not None:
                 self._allocator.put_message(inner)
 
-    with_streams(objects, render=Render)
+    each_stream(objects, "dmus", become(Render))
 
 
 @saboteur("MXF-PUT-05", "MXF-PUT-01")
@@ -231,7 +214,7 @@ def recycles_with_the_link(objects: Objects) -> None:
         def _recycle(self, event: DMUS_KERNEL_EVENT) -> None:
             self._allocator.put_message(event)
 
-    with_streams(objects, render=Render)
+    each_stream(objects, "dmus", become(Render))
 
 
 @saboteur("MXF-PUT-06")
@@ -244,7 +227,7 @@ def starts_a_partial_event_again(objects: Objects) -> None:
             if self._queue:
                 self._queue[0].taken = 0
 
-    with_streams(objects, render=Render)
+    each_stream(objects, "dmus", become(Render))
 
 
 @saboteur("MXF-PUT-06")
@@ -257,7 +240,7 @@ def lets_later_events_overtake(objects: Objects) -> None:
             if len(self._queue) > 1 and self._queue[0].taken:
                 self._queue.rotate(-1)
 
-    with_streams(objects, render=Render)
+    each_stream(objects, "dmus", become(Render))
 
 
 @saboteur("MXF-PUT-06")
@@ -306,7 +289,7 @@ def stamps_bytes_with_the_future(objects: Objects) -> None:
             super()._fill(event)
             event.ullPresTime100ns += 50_000
 
-    with_streams(objects, capture=Capture)
+    each_stream(objects, "dmus", become(Capture))
 
 
 @saboteur("MXF-PUT-08")
@@ -318,7 +301,7 @@ def stamps_bytes_when_they_are_asked_for(objects: Objects) -> None:
             super()._fill(event)
             event.ullPresTime100ns = self._clock.get_time()
 
-    with_streams(objects, capture=Capture)
+    each_stream(objects, "dmus", become(Capture))
 
 
 @saboteur("MXF-PUT-08")
@@ -330,7 +313,7 @@ def calls_raw_bytes_complete(objects: Objects) -> None:
             super()._fill(event)
             event.usFlags = DMUS_KEF_EVENT_COMPLETE
 
-    with_streams(objects, capture=Capture)
+    each_stream(objects, "dmus", become(Capture))
 
 
 # ---------------------------------------------------------------------- connections
@@ -344,7 +327,7 @@ def ignores_its_connection(objects: Objects) -> None:
         def connect_output(self, sink: IMXF | None) -> NTSTATUS:
             return NTSTATUS.SUCCESS
 
-    with_streams(objects, capture=Capture)
+    each_stream(objects, "dmus", become(Capture))
 
 
 @saboteur("MXF-CON-01")
@@ -358,7 +341,7 @@ def loses_events_without_a_connection(objects: Objects) -> None:
                 self._received.clear()
             return super().put_message(event)
 
-    with_streams(objects, capture=Capture)
+    each_stream(objects, "dmus", become(Capture))
 
 
 @saboteur("MXF-CON-02")
@@ -371,7 +354,7 @@ def the_last_connection_wins(objects: Objects) -> None:
                 super().disconnect_output(None)
             return super().connect_output(sink)
 
-    with_streams(objects, capture=Capture)
+    each_stream(objects, "dmus", become(Capture))
 
 
 @saboteur("MXF-CON-03")
@@ -391,7 +374,7 @@ def render_feeds_a_connected_sink(objects: Objects) -> None:
             else:
                 self._output.put_message(event)
 
-    with_streams(objects, render=Render)
+    each_stream(objects, "dmus", become(Render))
 
 
 @saboteur("MXF-DIS-01")
@@ -402,7 +385,7 @@ def any_sink_disconnects(objects: Objects) -> None:
         def disconnect_output(self, sink: IMXF | None) -> NTSTATUS:
             return super().disconnect_output(None)
 
-    with_streams(objects, capture=Capture)
+    each_stream(objects, "dmus", become(Capture))
 
 
 @saboteur("MXF-DIS-01")
@@ -413,7 +396,7 @@ def null_does_not_disconnect(objects: Objects) -> None:
         def disconnect_output(self, sink: IMXF | None) -> NTSTATUS:
             return NTSTATUS.SUCCESS if sink is None else super().disconnect_output(sink)
 
-    with_streams(objects, capture=Capture)
+    each_stream(objects, "dmus", become(Capture))
 
 
 # ---------------------------------------------------------------------- allocator
@@ -458,7 +441,7 @@ def drops_bytes_without_events(objects: Objects) -> None:
             self._received.clear()
             return status
 
-    with_streams(objects, capture=Capture)
+    each_stream(objects, "dmus", become(Capture))
 
 
 @saboteur("ALC-SIZ-01")
@@ -496,7 +479,7 @@ def wants_a_buffer_for_every_event(objects: Objects) -> None:
             buffer[: event.cbEvent] = event.data
             event.uData = buffer
 
-    with_streams(objects, capture=Capture)
+    each_stream(objects, "dmus", become(Capture))
 
 
 @saboteur("ALC-PUT-01")
@@ -577,7 +560,7 @@ def is_no_synth_sink(objects: Objects) -> None:
                 raise NtStatusError(NTSTATUS.INVALID_PARAMETER, "no such interface")
             return super().query_interface(interface)
 
-    with_streams(objects, synth=Synth)
+    each_stream(objects, "dmus", become(Synth))
 
 
 @saboteur("SSK-RND-01")
@@ -590,7 +573,7 @@ def renders_a_frame_too_many(objects: Objects) -> None:
             block_bytes = self._format.block_bytes
             buffer[length : length + block_bytes] = bytes(block_bytes)
 
-    with_streams(objects, synth=Synth)
+    each_stream(objects, "dmus", become(Synth))
 
 
 @saboteur("SSK-RND-01", "SSK-RND-02")
@@ -607,7 +590,7 @@ def events_begin_with_their_window(objects: Objects) -> None:
                 self._synthesizer.message(data)
             super().render(buffer, length, position)
 
-    with_streams(objects, synth=Synth)
+    each_stream(objects, "dmus", become(Synth))
 
 
 @saboteur("SSK-RND-03")
@@ -620,7 +603,7 @@ def sounds_in_pause(objects: Objects) -> None:
             super().render(buffer, length, position)
             self._state = before
 
-    with_streams(objects, synth=Synth)
+    each_stream(objects, "dmus", become(Synth))
 
 
 @saboteur("SSK-RND-03")
@@ -632,7 +615,7 @@ def render_waits_for_the_hardware(objects: Objects) -> None:
             super().render(buffer, length, position)
             self._board.sleep(length / self._format.bytes_per_second)
 
-    with_streams(objects, synth=Synth)
+    each_stream(objects, "dmus", become(Synth))
 
 
 @saboteur("SSK-RND-04", "SSK-SYN-02")
@@ -643,7 +626,7 @@ def anchors_the_clock_too_early(objects: Objects) -> None:
         def sync_to_master(self, time: int, start: bool) -> NTSTATUS:
             return super().sync_to_master(time - 600_000, start)
 
-    with_streams(objects, synth=Synth)
+    each_stream(objects, "dmus", become(Synth))
 
 
 @saboteur("SSK-S2R-01")
@@ -654,7 +637,7 @@ def believes_in_48100_hertz(objects: Objects) -> None:
         def sample_to_ref_time(self, sample_time: int) -> int:
             return super().sample_to_ref_time(sample_time * 48_000 // 48_100)
 
-    with_streams(objects, synth=Synth)
+    each_stream(objects, "dmus", become(Synth))
 
 
 @saboteur("SSK-S2R-02")
@@ -665,7 +648,7 @@ def sample_times_wrap_at_32_bits(objects: Objects) -> None:
         def sample_to_ref_time(self, sample_time: int) -> int:
             return super().sample_to_ref_time(sample_time & 0xFFFFFFFF)
 
-    with_streams(objects, synth=Synth)
+    each_stream(objects, "dmus", become(Synth))
 
 
 @saboteur("SSK-R2S-01")
@@ -676,7 +659,7 @@ def the_inverse_is_two_samples_off(objects: Objects) -> None:
         def ref_time_to_sample(self, time: int) -> int:
             return super().ref_time_to_sample(time) - 2
 
-    with_streams(objects, synth=Synth)
+    each_stream(objects, "dmus", become(Synth))
 
 
 @saboteur("SSK-SYN-01")
@@ -711,7 +694,7 @@ def never_follows_the_master(objects: Objects) -> None:
         def sync_to_master(self, time: int, start: bool) -> NTSTATUS:
             return super().sync_to_master(time, start) if start else NTSTATUS.SUCCESS
 
-    with_streams(objects, synth=Synth)
+    each_stream(objects, "dmus", become(Synth))
 
 
 @saboteur("SSK-SYN-03")
@@ -722,7 +705,7 @@ def starts_the_clock_at_every_call(objects: Objects) -> None:
         def sync_to_master(self, time: int, start: bool) -> NTSTATUS:
             return super().sync_to_master(time, True)
 
-    with_streams(objects, synth=Synth)
+    each_stream(objects, "dmus", become(Synth))
 
 
 @saboteur("SSK-SYN-03")
@@ -734,7 +717,7 @@ def turns_away_from_the_master(objects: Objects) -> None:
             now = self._clock.get_time()
             return super().sync_to_master(time if start else 2 * now - time, start)
 
-    with_streams(objects, synth=Synth)
+    each_stream(objects, "dmus", become(Synth))
 
 
 # ---------------------------------------------------------------------- port and miniport

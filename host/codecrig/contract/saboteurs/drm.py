@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from codecrig.contract.checks import saboteur
 from codecrig.contract.rig import Objects
+from codecrig.contract.saboteurs.build import break_streams
 from codecrig.link import registers as regs
 from codecrig.miniport.rights import ContentRights
 from codecrig.miniport.wavert import MiniportWaveRT
@@ -47,21 +49,12 @@ class _WithoutGates(ContentRights):
 def streams_without_protection(objects: Objects) -> None:
     """WaveRT render streams do not answer for IDrmAudioStream."""
 
-    class Miniport(MiniportWaveRT):
-        def new_stream(self, *arguments: Any) -> Any:
-            stream = super().new_stream(*arguments)
-            good = type(stream)
+    def query_interface(good: Callable[..., Any], stream: Any, interface: type[IUnknown]) -> Any:
+        if interface is IDrmAudioStream:
+            raise NtStatusError(NTSTATUS.INVALID_PARAMETER, "no protected content")
+        return good(interface)
 
-            class Stream(good):  # type: ignore[misc,valid-type]
-                def query_interface(self, interface: type[IUnknown]) -> Any:
-                    if interface is IDrmAudioStream:
-                        raise NtStatusError(NTSTATUS.INVALID_PARAMETER, "no protected content")
-                    return super().query_interface(interface)
-
-            stream.__class__ = Stream
-            return stream
-
-    objects.miniports["wavert"] = Miniport
+    break_streams(objects, query_interface=query_interface)
 
 
 @saboteur("DRM-SET-01")
@@ -195,20 +188,12 @@ def outputs_stay_closed(objects: Objects) -> None:
 def a_state_change_lifts_protection(objects: Objects) -> None:
     """STOP opens the gates of a stream that is still protected."""
 
-    class Miniport(MiniportWaveRT):
-        def new_stream(self, *arguments: Any) -> Any:
-            stream = super().new_stream(*arguments)
-            good = stream.set_state
+    def set_state(good: Callable[..., Any], stream: Any, state: Any) -> Any:
+        status = good(state)
+        stream._board.write_register(regs.SPDIF_GATES, _SEND)
+        return status
 
-            def set_state(state: Any) -> Any:
-                status = good(state)
-                self.board.write_register(regs.SPDIF_GATES, _SEND)
-                return status
-
-            stream.set_state = set_state  # type: ignore[method-assign]
-            return stream
-
-    objects.miniports["wavert"] = Miniport
+    break_streams(objects, set_state=set_state)
 
 
 @saboteur("DRM-SET-09")
@@ -276,6 +261,3 @@ def leaks_a_mix_that_failed(objects: Objects) -> None:
                 del self._apply
 
     with_rights(objects, Leaky)
-
-
-

@@ -7,45 +7,10 @@ from typing import Any
 
 from codecrig.contract.checks import saboteur
 from codecrig.contract.rig import Objects
-from codecrig.miniport.wavert import MiniportWaveRT, MiniportWaveRTStream
-from codecrig.port.wavert import PortWaveRT, WaveRTPin
+from codecrig.contract.saboteurs.build import become, break_streams, each_pin, each_stream
+from codecrig.miniport.wavert import MiniportWaveRT
+from codecrig.port.wavert import WaveRTPin
 from codecrig.portcls import IRQL, KSAUDIO_POSITION, KSSTATE, NTSTATUS, Format, IPortWaveRTStream, IUnknown
-
-
-def break_streams(objects: Objects, **methods: Callable[..., Any]) -> None:
-    """WaveRT streams get other methods; each is called with the good one of the stream's class as first argument."""
-
-    class Miniport(MiniportWaveRT):
-        def new_stream(
-            self, port_stream: IPortWaveRTStream, pin: int, capture: bool, data_format: Format
-        ) -> MiniportWaveRTStream:
-            stream = super().new_stream(port_stream, pin, capture, data_format)
-            good = type(stream)
-
-            def bound(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-                def call(self: MiniportWaveRTStream, *arguments: Any) -> Any:
-                    return method(lambda *a: getattr(good, name)(self, *a), self, *arguments)
-
-                return call
-
-            overrides = {name: bound(name, method) for name, method in methods.items()}
-            stream.__class__ = type(f"Broken{good.__name__}", (good,), overrides)
-            assert isinstance(stream, MiniportWaveRTStream)
-            return stream
-
-    objects.miniports["wavert"] = Miniport
-
-
-def break_pins(objects: Objects, pin_class: type[WaveRTPin]) -> None:
-    """PortWaveRT opens pins of that class."""
-
-    class Port(PortWaveRT):
-        def open_pin(self, *arguments: Any, **options: Any) -> WaveRTPin:
-            pin = super().open_pin(*arguments, **options)
-            pin.__class__ = pin_class
-            return pin
-
-    objects.ports["wavert"] = Port
 
 
 @saboteur("GEN-REF-01")
@@ -63,17 +28,11 @@ def keeps_the_port_stream_for_ever(objects: Objects) -> None:
 def keeps_the_port_stream_without_a_reference(objects: Objects) -> None:
     """A stream uses the port stream behind NewStream though it took no reference on it."""
 
-    class Miniport(MiniportWaveRT):
-        def new_stream(
-            self, port_stream: IPortWaveRTStream, pin: int, capture: bool, data_format: Format
-        ) -> MiniportWaveRTStream:
-            stream = super().new_stream(port_stream, pin, capture, data_format)
-            assert isinstance(stream, MiniportWaveRTStream)
-            port_stream.release()
-            stream._port_stream = _Unreferenced(port_stream)  # type: ignore[assignment]
-            return stream
+    def change(stream: Any) -> None:
+        stream._port_stream.release()
+        stream._port_stream = _Unreferenced(stream._port_stream)
 
-    objects.miniports["wavert"] = Miniport
+    each_stream(objects, "wavert", change)
 
 
 class _Unreferenced:
@@ -90,13 +49,7 @@ class _Unreferenced:
 def delivers_a_stream_with_two_references(objects: Objects) -> None:
     """NewStream delivers a stream with one reference too many."""
 
-    class Miniport(MiniportWaveRT):
-        def new_stream(self, *arguments: Any) -> Any:
-            stream = super().new_stream(*arguments)
-            stream.add_ref()
-            return stream
-
-    objects.miniports["wavert"] = Miniport
+    each_stream(objects, "wavert", lambda stream: stream.add_ref())
 
 
 @saboteur("GEN-REF-03")
@@ -145,7 +98,7 @@ def a_port_skips_states(objects: Objects) -> None:
             self._stream.set_state(state)
             self._state = state
 
-    break_pins(objects, Pin)
+    each_pin(objects, "wavert", become(Pin))
 
 
 @saboteur("GEN-STA-02")
@@ -173,7 +126,7 @@ def a_port_believes_in_success(objects: Objects) -> None:
                 self._state = KSSTATE(before + (1 if state > before else -1)) if state != before else before
                 raise
 
-    break_pins(objects, Pin)
+    each_pin(objects, "wavert", become(Pin))
 
 
 @saboteur("GEN-STA-04")
@@ -189,7 +142,7 @@ def a_port_releases_a_running_stream(objects: Objects) -> None:
             if state is not self._state:
                 super().set_state(state)
 
-    break_pins(objects, Pin)
+    each_pin(objects, "wavert", become(Pin))
 
 
 @saboteur("GEN-STA-05")
@@ -215,7 +168,7 @@ def a_port_asks_latency_in_deferred_context(objects: Objects) -> None:
                 with self._port.system.at(IRQL.DISPATCH):
                     self._stream.get_hw_latency()
 
-    break_pins(objects, Pin)
+    each_pin(objects, "wavert", become(Pin))
 
 
 @saboteur("GEN-CTX-02")

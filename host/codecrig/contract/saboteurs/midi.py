@@ -7,39 +7,12 @@ from typing import Any
 
 from codecrig.contract.checks import saboteur
 from codecrig.contract.rig import Objects
+from codecrig.contract.saboteurs.build import become, each_pin, each_stream
 from codecrig.link.registers import Cause
 from codecrig.miniport.midi import MidiCaptureStream, MidiRenderStream, MiniportMidi
 from codecrig.port.midi import READ_BYTES, MidiPin, PortMidi
 from codecrig.portcls import KSSTATE, NTSTATUS, IServiceGroup, NtStatusError
 from codecrig.portcls.midi import KSDATAFORMAT, IPortMidi, NewMidiStream
-
-
-def with_streams(
-    objects: Objects,
-    render: type[MidiRenderStream] = MidiRenderStream,
-    capture: type[MidiCaptureStream] = MidiCaptureStream,
-) -> None:
-    """The miniport makes streams of these classes."""
-
-    class Miniport(MiniportMidi):
-        def new_stream(self, pin: int, is_capture: bool, data_format: KSDATAFORMAT) -> NewMidiStream:
-            created = super().new_stream(pin, is_capture, data_format)
-            created.Stream.__class__ = capture if is_capture else render
-            return created
-
-    objects.miniports["midi"] = Miniport
-
-
-def with_pins(objects: Objects, pin_class: type[MidiPin]) -> None:
-    """The port opens pins of that class."""
-
-    class Port(PortMidi):
-        def open_pin(self, pin: int, capture: bool) -> MidiPin:
-            opened = super().open_pin(pin, capture)
-            opened.__class__ = pin_class
-            return opened
-
-    objects.ports["midi"] = Port
 
 
 @saboteur("MID-NEW-01")
@@ -70,7 +43,7 @@ def midi_goes_silent_with_another_format(objects: Objects) -> None:
         def write(self, buffer: Any, length: int) -> int:
             return length if self._foreign else super().write(buffer, length)
 
-    with_streams(objects, render=Render)
+    each_stream(objects, "midi", become(Render))
 
 
 @saboteur("MID-STA-01")
@@ -83,7 +56,7 @@ def keeps_input_outside_run(objects: Objects) -> None:
             self._uart.open_gate(True)
             return status
 
-    with_streams(objects, capture=Capture)
+    each_stream(objects, "midi", become(Capture))
 
 
 @saboteur("MID-STA-01")
@@ -98,7 +71,7 @@ def stop_keeps_the_input_queue(objects: Objects) -> None:
                 return NTSTATUS.SUCCESS
             return super().set_state(state)
 
-    with_streams(objects, capture=Capture)
+    each_stream(objects, "midi", become(Capture))
 
 
 @saboteur("MID-STA-02")
@@ -109,7 +82,7 @@ def notes_hang(objects: Objects) -> None:
         def _silence(self, is_last: bool) -> None:
             pass
 
-    with_streams(objects, render=Render)
+    each_stream(objects, "midi", become(Render))
 
 
 @saboteur("MID-STA-02")
@@ -132,7 +105,7 @@ def runs_on_a_dead_unit(objects: Objects) -> None:
         def _require_ready(self) -> None:
             pass
 
-    with_streams(objects, render=Render)
+    each_stream(objects, "midi", become(Render))
 
 
 @saboteur("MID-RDD-01")
@@ -143,7 +116,7 @@ def read_on_render_is_not_implemented(objects: Objects) -> None:
         def read(self, buffer: bytearray | memoryview, length: int) -> int:
             raise NtStatusError(NTSTATUS.NOT_IMPLEMENTED, "no reading")
 
-    with_streams(objects, render=Render)
+    each_stream(objects, "midi", become(Render))
 
 
 @saboteur("MID-RDD-02")
@@ -158,7 +131,7 @@ def read_waits_for_a_byte(objects: Objects) -> None:
                 pass
             return super().read(buffer, length)
 
-    with_streams(objects, capture=Capture)
+    each_stream(objects, "midi", become(Capture))
 
 
 @saboteur("MID-RDD-03")
@@ -171,7 +144,7 @@ def read_pads_the_buffer(objects: Objects) -> None:
             buffer[count:] = bytes(len(buffer) - count)
             return count
 
-    with_streams(objects, capture=Capture)
+    each_stream(objects, "midi", become(Capture))
 
 
 @saboteur("MID-RDD-03")
@@ -192,7 +165,7 @@ def read_delivers_bytes_twice(objects: Objects) -> None:
                 self._again = bytes(buffer[:1])
             return count
 
-    with_streams(objects, capture=Capture)
+    each_stream(objects, "midi", become(Capture))
 
 
 @saboteur("MID-RDD-04")
@@ -228,7 +201,7 @@ def an_overflow_loses_the_oldest(objects: Objects) -> None:
                 self._uart.take(state.received - 100)
             return super().read(buffer, length)
 
-    with_streams(objects, capture=Capture)
+    each_stream(objects, "midi", become(Capture))
 
 
 @saboteur("MID-WRT-01")
@@ -239,7 +212,7 @@ def writes_to_a_capture_stream(objects: Objects) -> None:
         def write(self, buffer: Any, length: int) -> int:
             return length
 
-    with_streams(objects, capture=Capture)
+    each_stream(objects, "midi", become(Capture))
 
 
 @saboteur("MID-WRT-02")
@@ -250,7 +223,7 @@ def short_counts_are_not_quads(objects: Objects) -> None:
         def write(self, buffer: Any, length: int) -> int:
             return self._send(bytes(buffer[:length]))
 
-    with_streams(objects, render=Render)
+    each_stream(objects, "midi", become(Render))
 
 
 @saboteur("MID-WRT-02")
@@ -262,7 +235,7 @@ def counts_more_than_it_sends(objects: Objects) -> None:
             super().write(buffer, length)
             return length
 
-    with_streams(objects, render=Render)
+    each_stream(objects, "midi", become(Render))
 
 
 @saboteur("MID-WRT-03")
@@ -277,7 +250,7 @@ def nothing_counts_as_busy(objects: Objects) -> None:
                     raise NtStatusError(NTSTATUS.IO_DEVICE_ERROR, "busy")
             return super().write(buffer, length)
 
-    with_streams(objects, render=Render)
+    each_stream(objects, "midi", become(Render))
 
 
 @saboteur("MID-WRT-04")
@@ -289,7 +262,7 @@ def is_busy_for_ever(objects: Objects) -> None:
             self._busy = 0
             return super().write(buffer, length)
 
-    with_streams(objects, render=Render)
+    each_stream(objects, "midi", become(Render))
 
 
 @saboteur("MID-WRT-04")
@@ -303,7 +276,7 @@ def accepted_bytes_do_not_reset_the_count(objects: Objects) -> None:
             self._busy = max(before, self._busy)
             return count
 
-    with_streams(objects, render=Render)
+    each_stream(objects, "midi", become(Render))
 
 
 @saboteur("MID-WRT-05")
@@ -319,7 +292,7 @@ def a_midi_port_starts_over(objects: Objects) -> None:
             else:
                 super()._offer()
 
-    with_pins(objects, Pin)
+    each_pin(objects, "midi", become(Pin))
 
 
 @saboteur("MID-NTF-01")

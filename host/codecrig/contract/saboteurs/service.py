@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from codecrig.contract.checks import saboteur
 from codecrig.contract.rig import Objects
+from codecrig.contract.saboteurs.build import become, each_pin
 from codecrig.port.service import ServiceGroup
 from codecrig.port.wavecyclic import PortWaveCyclic, WaveCyclicPin
 from codecrig.portcls import IServiceGroup, IServiceSink
@@ -104,13 +104,7 @@ def a_port_counts_services(objects: Objects) -> None:
             if self._has_run:
                 self._device_bytes += self._bytes_of(10)
 
-    class Port(PortWaveCyclic):
-        def open_pin(self, *arguments: Any, **options: Any) -> WaveCyclicPin:
-            pin = super().open_pin(*arguments, **options)
-            pin.__class__ = Pin
-            return pin
-
-    objects.ports["wavecyclic"] = Port
+    each_pin(objects, "wavecyclic", become(Pin))
 
 
 @saboteur("SVC-DLY-01")

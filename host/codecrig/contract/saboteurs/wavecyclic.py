@@ -9,7 +9,7 @@ import msgspec
 from codecrig.board import Board, EventRecord
 from codecrig.contract.checks import saboteur
 from codecrig.contract.rig import Objects
-from codecrig.contract.saboteurs.dma import with_pin
+from codecrig.contract.saboteurs.build import become, each_pin
 from codecrig.link import registers as regs
 from codecrig.link.registers import StreamState
 from codecrig.miniport.engine import EngineStream
@@ -160,7 +160,7 @@ def a_port_asks_for_twenty_milliseconds(objects: Objects) -> None:
                 self._stream.set_notification_freq(20)
             super().set_state(state)
 
-    with_pin(objects, Pin)
+    each_pin(objects, "wavecyclic", become(Pin))
 
 
 @saboteur("WC-NTF-03")
@@ -173,7 +173,7 @@ def a_port_trusts_the_interval(objects: Objects) -> None:
             told = self._stream.set_notification_freq(10).Interval
             return min(4 * told * self._format.bytes_per_second // 1000, self._size)
 
-    with_pin(objects, Pin)
+    each_pin(objects, "wavecyclic", become(Pin))
 
 
 @saboteur("WC-NTF-04")
@@ -760,7 +760,7 @@ def a_port_copies_an_interval_a_service(objects: Objects) -> None:
                 self._stream.get_position()
                 self._device_bytes += self._bytes_of(10)
 
-    with_pin(objects, Pin)
+    each_pin(objects, "wavecyclic", become(Pin))
 
 
 @saboteur("WC-PRT-02")
@@ -775,7 +775,7 @@ def a_port_does_not_ask_for_the_position(objects: Objects) -> None:
             milliseconds = (now - self._began) // 10_000
             self._device_bytes = milliseconds * self._format.bytes_per_second // 1000
 
-    with_pin(objects, Pin)
+    each_pin(objects, "wavecyclic", become(Pin))
 
 
 @saboteur("WC-PRT-02")
@@ -787,7 +787,7 @@ def a_port_writes_over_what_waits(objects: Objects) -> None:
         def ahead_bytes(self) -> int:
             return self._size + self._bytes_of(40)
 
-    with_pin(objects, Pin)
+    each_pin(objects, "wavecyclic", become(Pin))
 
 
 @saboteur("WC-PRT-03")
@@ -799,7 +799,7 @@ def a_port_keeps_ten_milliseconds(objects: Objects) -> None:
         def ahead_bytes(self) -> int:
             return self._bytes_of(10)
 
-    with_pin(objects, Pin)
+    each_pin(objects, "wavecyclic", become(Pin))
 
 
 @saboteur("WC-PRT-03")
@@ -811,7 +811,7 @@ def a_port_fills_the_buffer(objects: Objects) -> None:
         def ahead_bytes(self) -> int:
             return self._size
 
-    with_pin(objects, Pin)
+    each_pin(objects, "wavecyclic", become(Pin))
 
 
 @saboteur("WC-PRT-03")
@@ -824,7 +824,7 @@ def a_port_waits_for_data(objects: Objects) -> None:
                 self._port.system.sleep(0.04)
             super().set_state(state)
 
-    with_pin(objects, Pin)
+    each_pin(objects, "wavecyclic", become(Pin))
 
 
 @saboteur("WC-PRT-04")
@@ -835,7 +835,7 @@ def a_port_never_silences(objects: Objects) -> None:
         def _silence_from(self, start: int) -> None:
             pass
 
-    with_pin(objects, Pin)
+    each_pin(objects, "wavecyclic", become(Pin))
 
 
 @saboteur("WC-PRT-04")
@@ -848,7 +848,7 @@ def a_port_appends_behind_the_silence(objects: Objects) -> None:
             if self._has_run:
                 self._edge_bytes = max(self._edge_bytes, self._device_bytes + self._bytes_of(30))
 
-    with_pin(objects, Pin)
+    each_pin(objects, "wavecyclic", become(Pin))
 
 
 @saboteur("WC-PRT-04")
@@ -862,7 +862,7 @@ def a_port_silences_too_much(objects: Objects) -> None:
             count = min(self._bytes_of(10), self._size - offset)
             self._stream.silence(self._memory.slice(offset, count), count)
 
-    with_pin(objects, Pin)
+    each_pin(objects, "wavecyclic", become(Pin))
 
 
 @saboteur("WC-PRT-05")
@@ -874,7 +874,7 @@ def a_port_tells_the_offset_in_the_device(objects: Objects) -> None:
             found = super().position()
             return KSAUDIO_POSITION(self._offset, found.WriteOffset)
 
-    with_pin(objects, Pin)
+    each_pin(objects, "wavecyclic", become(Pin))
 
 
 @saboteur("WC-PRT-05")
@@ -886,7 +886,7 @@ def a_port_lets_looped_positions_grow(objects: Objects) -> None:
             super().position()
             return KSAUDIO_POSITION(self._client_position(), self._copied_bytes)
 
-    with_pin(objects, Pin)
+    each_pin(objects, "wavecyclic", become(Pin))
 
 
 @saboteur("WC-PRT-05")
@@ -898,4 +898,4 @@ def a_port_writes_where_it_plays(objects: Objects) -> None:
             found = super().position()
             return KSAUDIO_POSITION(found.PlayOffset, found.PlayOffset)
 
-    with_pin(objects, Pin)
+    each_pin(objects, "wavecyclic", become(Pin))

@@ -9,11 +9,12 @@ from typing import Any
 from codecrig.board import Board, Snapshot, stream_register
 from codecrig.contract.checks import saboteur
 from codecrig.contract.rig import Objects
+from codecrig.contract.saboteurs.build import become, each_stream
 from codecrig.link import Request
 from codecrig.link import registers as regs
 from codecrig.link.registers import RevokeResult, StreamState
 from codecrig.miniport.engine import Descriptor
-from codecrig.miniport.wavepci import MiniportWavePci, MiniportWavePciStream
+from codecrig.miniport.wavepci import MiniportWavePciStream
 from codecrig.port.wavepci import POLL_INTERVAL, PortWavePci, PortWavePciStream, WavePciPacket, WavePciPin
 from codecrig.portcls import (
     KSALLOCATOR_FRAMING,
@@ -30,28 +31,6 @@ from codecrig.portcls import (
     NtStatusError,
     SpinLock,
 )
-
-
-def break_streams(
-    objects: Objects, stream_class: type[MiniportWavePciStream], *, descriptor_bytes: int | None = None,
-    port_stream: Callable[[IPortWavePciStream], Any] | None = None,
-) -> None:  # fmt: skip
-    """Streams of the miniport are of that class, and see the port stream through `port_stream`."""
-
-    class Miniport(MiniportWavePci):
-        def __init__(self, board: Board) -> None:
-            super().__init__(board, descriptor_bytes=descriptor_bytes)
-
-        def new_stream(
-            self, given: IPortWavePciStream, pin: int, capture: bool, data_format: Format
-        ) -> NewWavePciStream:
-            made = super().new_stream(given, pin, capture, data_format)
-            made.Stream.__class__ = stream_class
-            if port_stream is not None:
-                made.Stream._port_stream = port_stream(given)  # type: ignore[attr-defined]
-            return made
-
-    objects.miniports["wavepci"] = Miniport
 
 
 class _Recorder:
@@ -98,6 +77,15 @@ class _PortStreamProxy:
         return getattr(self.real, name)
 
 
+def sees(proxy: type[_PortStreamProxy]) -> Callable[[Any], None]:
+    """A change: the stream sees its port stream through `proxy`."""
+
+    def change(stream: Any) -> None:
+        stream._port_stream = proxy(stream._port_stream)
+
+    return change
+
+
 # ---------------------------------------------------------------------- NewStream
 
 
@@ -109,7 +97,7 @@ def pci_new_pci_stream_is_ahead(objects: Objects) -> None:
         def get_position(self) -> int:
             return super().get_position() or self._engine.format.block_bytes
 
-    break_streams(objects, Stream)
+    each_stream(objects, "wavepci", become(Stream))
 
 
 @saboteur("WP-NEW-01")
@@ -152,7 +140,7 @@ def break_framing(objects: Objects, change: Callable[[KSALLOCATOR_FRAMING], KSAL
         def get_allocator_framing(self) -> KSALLOCATOR_FRAMING:
             return change(super().get_allocator_framing())
 
-    break_streams(objects, Stream)
+    each_stream(objects, "wavepci", become(Stream))
 
 
 @saboteur("WP-FRM-01")
@@ -183,7 +171,7 @@ def pci_cuts_long_mappings(objects: Objects) -> None:
         def _cut(self, tag: int, address: int, length: int, flags: int) -> list[Descriptor]:
             return super()._cut(tag, address, min(length, self.get_allocator_framing().FrameSize), flags)
 
-    break_streams(objects, Stream)
+    each_stream(objects, "wavepci", become(Stream))
 
 
 # ---------------------------------------------------------------------- GetMapping, port side
@@ -319,7 +307,7 @@ def pci_aligns_mappings_to_words(objects: Objects) -> None:
         def _cut(self, tag: int, address: int, length: int, flags: int) -> list[Descriptor]:
             return super()._cut(tag, address & ~3, length & ~3, flags) if length >= 4 else []
 
-    break_streams(objects, Stream)
+    each_stream(objects, "wavepci", become(Stream))
 
 
 @saboteur("WP-MAP-06")
@@ -330,7 +318,7 @@ def pci_skips_unaligned_mappings(objects: Objects) -> None:
         def _cut(self, tag: int, address: int, length: int, flags: int) -> list[Descriptor]:
             return [] if address % 4 else super()._cut(tag, address, length, flags)
 
-    break_streams(objects, Stream)
+    each_stream(objects, "wavepci", become(Stream))
 
 
 @saboteur("WP-MAP-07")
@@ -342,7 +330,7 @@ def pci_releases_under_its_lock(objects: Objects) -> None:
             with SpinLock():
                 super()._release_finished()
 
-    break_streams(objects, Stream)
+    each_stream(objects, "wavepci", become(Stream))
 
 
 @saboteur("WP-MAP-07")
@@ -362,7 +350,7 @@ def pci_releases_from_an_old_list(objects: Objects) -> None:
                 if mapping in self._mappings:
                     self._mappings.remove(mapping)
 
-    break_streams(objects, Stream)
+    each_stream(objects, "wavepci", become(Stream))
 
 
 @saboteur("WP-MAP-07")
@@ -388,7 +376,7 @@ def pci_lists_a_mapping_too_late(objects: Objects) -> None:
                 self._port_stream = hidden  # type: ignore[assignment]
             super()._acquire()
 
-    break_streams(objects, Stream)
+    each_stream(objects, "wavepci", become(Stream))
 
 
 @saboteur("WP-MAP-08")
@@ -401,7 +389,11 @@ def pci_forgets_what_does_not_fit(objects: Objects) -> None:
             for mapping in self._mappings:
                 mapping.waiting.clear()
 
-    break_streams(objects, Stream, descriptor_bytes=64)
+    def change(stream: Any) -> None:
+        become(Stream)(stream)
+        stream._miniport.descriptor_bytes = 64
+
+    each_stream(objects, "wavepci", change)
 
 
 @saboteur("WP-MAP-09")
@@ -450,7 +442,7 @@ def pci_releases_the_newest_first(objects: Objects) -> None:
                 self._mappings.remove(mapping)
                 self._port_stream.release_mapping(mapping.tag)
 
-    break_streams(objects, Stream)
+    each_stream(objects, "wavepci", become(Stream))
 
 
 @saboteur("WP-REL-01")
@@ -462,7 +454,7 @@ def pci_releases_twice(objects: Objects) -> None:
             self.real.release_mapping(tag)
             return self.real.release_mapping(tag)
 
-    break_streams(objects, MiniportWavePciStream, port_stream=Twice)
+    each_stream(objects, "wavepci", sees(Twice))
 
 
 @saboteur("WP-REL-01")
@@ -473,7 +465,7 @@ def pci_releases_under_another_tag(objects: Objects) -> None:
         def release_mapping(self, tag: int) -> NTSTATUS:
             return self.real.release_mapping(tag + 1)
 
-    break_streams(objects, MiniportWavePciStream, port_stream=Other)
+    each_stream(objects, "wavepci", sees(Other))
 
 
 @saboteur("WP-REL-02")
@@ -487,7 +479,7 @@ def pci_releases_what_is_being_moved(objects: Objects) -> None:
             while self._mappings and self._mappings[0].end_ordinal and self._mappings[0].first_ordinal <= self._done:
                 self._port_stream.release_mapping(self._mappings.popleft().tag)
 
-    break_streams(objects, Stream)
+    each_stream(objects, "wavepci", become(Stream))
 
 
 @saboteur("WP-REL-03", "WP-REL-04")
@@ -580,7 +572,7 @@ def break_revocation(objects: Objects, call: Callable[[Callable[[int, int], int]
         def revoke_mappings(self, first_tag: int, last_tag: int) -> int:
             return call(super().revoke_mappings, self, first_tag, last_tag)
 
-    break_streams(objects, Stream)
+    each_stream(objects, "wavepci", become(Stream))
 
 
 @saboteur("WP-RVK-01")
@@ -634,7 +626,7 @@ def pci_revocation_does_not_reach_the_engine(objects: Objects) -> None:
         def _remove(self, first: int, end: int, waiting_bytes: int, ahead_bytes: int) -> None:
             pass
 
-    break_streams(objects, Stream)
+    each_stream(objects, "wavepci", become(Stream))
 
 
 @saboteur("WP-RVK-03")
@@ -646,7 +638,7 @@ def pci_revocation_forgets_what_the_engine_has_read(objects: Objects) -> None:
             self._engine.board.transact(orders)
             return RevokeResult.UNUSED, 0
 
-    break_streams(objects, Stream)
+    each_stream(objects, "wavepci", become(Stream))
 
 
 @saboteur("WP-RVK-04")
@@ -690,7 +682,7 @@ def pci_revoked_mappings_are_released_later(objects: Objects) -> None:
                     pass
                 self._gone = 0
 
-    break_streams(objects, Stream)
+    each_stream(objects, "wavepci", become(Stream))
 
 
 @saboteur("WP-RVK-05")
@@ -770,7 +762,7 @@ def pci_mapping_available_is_ignored(objects: Objects) -> None:
         def mapping_available(self) -> None:
             pass
 
-    break_streams(objects, Stream)
+    each_stream(objects, "wavepci", become(Stream))
 
 
 @saboteur("WP-AVL-01")
@@ -792,7 +784,8 @@ def pci_mapping_available_takes_one(objects: Objects) -> None:
             super().mapping_available()
             self._port_stream.left = 1 << 30  # type: ignore[attr-defined]
 
-    break_streams(objects, Stream, port_stream=One)
+    each_stream(objects, "wavepci", become(Stream))
+    each_stream(objects, "wavepci", sees(One))
 
 
 @saboteur("WP-SVC-01")
@@ -806,7 +799,7 @@ def pci_service_releases_one(objects: Objects) -> None:
             if self._mappings and 0 < self._mappings[0].end_ordinal <= self._done:
                 self._port_stream.release_mapping(self._mappings.popleft().tag)
 
-    break_streams(objects, Stream)
+    each_stream(objects, "wavepci", become(Stream))
 
 
 @saboteur("WP-SVC-01")
@@ -817,7 +810,7 @@ def pci_service_acquires_nothing(objects: Objects) -> None:
         def service(self) -> None:
             self._release_finished()
 
-    break_streams(objects, Stream)
+    each_stream(objects, "wavepci", become(Stream))
 
 
 @saboteur("WP-SVC-02")
@@ -871,7 +864,7 @@ def pci_interrupts_at_packet_ends_only(objects: Objects) -> None:
             super()._program()
             self._engine.board.transact(self._engine.writes((regs.STREAM_INTERVAL_BYTES, 0)))
 
-    break_streams(objects, Stream)
+    each_stream(objects, "wavepci", become(Stream))
 
 
 @saboteur("WP-SVC-03")
@@ -882,7 +875,7 @@ def pci_interrupts_every_10_ms_only(objects: Objects) -> None:
         def _cut(self, tag: int, address: int, length: int, flags: int) -> list[Descriptor]:
             return super()._cut(tag, address, length, 0)
 
-    break_streams(objects, Stream)
+    each_stream(objects, "wavepci", become(Stream))
 
 
 @saboteur("WP-SVC-03")
@@ -894,7 +887,7 @@ def pci_queue_of_one(objects: Objects) -> None:
         def _room(self) -> int:
             return 1 - len(self._mappings)
 
-    break_streams(objects, Stream)
+    each_stream(objects, "wavepci", become(Stream))
 
 
 # ---------------------------------------------------------------------- states
@@ -916,7 +909,7 @@ def pci_waits_for_three_mappings(objects: Objects) -> None:
             if self._state is KSSTATE.RUN and len(self._mappings) >= 3:
                 self._engine.command(StreamState.RUN)
 
-    break_streams(objects, Stream)
+    each_stream(objects, "wavepci", become(Stream))
 
 
 @saboteur("WP-STA-02")
@@ -931,7 +924,7 @@ def pci_pause_drops_the_queue(objects: Objects) -> None:
                 self._remove(self._mappings[1].first_ordinal, self._producer, 0, 0)
             return status
 
-    break_streams(objects, Stream)
+    each_stream(objects, "wavepci", become(Stream))
 
 
 @saboteur("WP-STA-02")
@@ -942,7 +935,7 @@ def pci_acquire_resets_the_position(objects: Objects) -> None:
         def get_position(self) -> int:
             return 0 if self._state is KSSTATE.ACQUIRE else super().get_position()
 
-    break_streams(objects, Stream)
+    each_stream(objects, "wavepci", become(Stream))
 
 
 @saboteur("WP-STA-02")
@@ -956,7 +949,7 @@ def pci_stop_keeps_the_position(objects: Objects) -> None:
             self._last = super().get_position() or self._last
             return self._last
 
-    break_streams(objects, Stream)
+    each_stream(objects, "wavepci", become(Stream))
 
 
 @saboteur("WP-STA-02")
@@ -977,7 +970,7 @@ def pci_pause_lets_the_engine_run(objects: Objects) -> None:
         def get_position(self) -> int:
             return super().get_position() if self._frozen is None else self._frozen
 
-    break_streams(objects, Stream)
+    each_stream(objects, "wavepci", become(Stream))
 
 
 @saboteur("WP-STA-03")
@@ -1002,7 +995,7 @@ def break_positions(objects: Objects, change: Callable[[Any, int], int]) -> None
         def get_position(self) -> int:
             return change(self, super().get_position())
 
-    break_streams(objects, Stream)
+    each_stream(objects, "wavepci", become(Stream))
 
 
 @saboteur("WP-POS-01")
@@ -1034,7 +1027,7 @@ def pci_position_forgets_what_is_not_released(objects: Objects) -> None:
             ordinals = (ordinal for each in finished for ordinal in range(each.first_ordinal, each.end_ordinal))
             return max(0, good - sum(self._descriptor(ordinal).length for ordinal in ordinals))
 
-    break_streams(objects, Stream)
+    each_stream(objects, "wavepci", become(Stream))
 
 
 @saboteur("WP-POS-02")
@@ -1052,7 +1045,7 @@ def pci_position_jumps_at_revocation(objects: Objects) -> None:
         def get_position(self) -> int:
             return super().get_position() + self._revoked
 
-    break_streams(objects, Stream)
+    each_stream(objects, "wavepci", become(Stream))
 
 
 @saboteur("WP-POS-02")
@@ -1065,7 +1058,7 @@ def pci_position_runs_ahead_of_the_data(objects: Objects) -> None:
             missed = 0 if snapshot is None else snapshot.underruns
             return super().get_position() + missed * self._engine.format.block_bytes
 
-    break_streams(objects, Stream)
+    each_stream(objects, "wavepci", become(Stream))
 
 
 @saboteur("WP-POS-03")
@@ -1076,7 +1069,7 @@ def pci_position_is_the_engine_pointer(objects: Objects) -> None:
         def get_position(self) -> int:
             return self._engine.snapshot().bytes if self._started else 0
 
-    break_streams(objects, Stream)
+    each_stream(objects, "wavepci", become(Stream))
 
 
 @saboteur("WP-POS-03")
@@ -1102,7 +1095,7 @@ def pci_position_by_the_host_s_clock(objects: Objects) -> None:
             frames = int((self._seconds() - self._begin_s) * self._engine.format.sample_rate)
             return frames * self._engine.format.block_bytes
 
-    break_streams(objects, Stream)
+    each_stream(objects, "wavepci", become(Stream))
 
 
 @saboteur("WP-POS-04")
@@ -1115,7 +1108,7 @@ def pci_position_stops_short(objects: Objects) -> None:
             self._reported_frames = max(0, snapshot.frames - self._engine.codec_delay_frames)
             return snapshot
 
-    break_streams(objects, Stream)
+    each_stream(objects, "wavepci", become(Stream))
 
 
 @saboteur("WP-POS-04")
@@ -1128,7 +1121,7 @@ def pci_position_goes_on_without_data(objects: Objects) -> None:
             self._reported_frames = snapshot.frames + snapshot.underruns
             return snapshot
 
-    break_streams(objects, Stream)
+    each_stream(objects, "wavepci", become(Stream))
 
 
 # ---------------------------------------------------------------------- the rest
@@ -1143,7 +1136,7 @@ def pci_two_bytes_a_sample(objects: Objects) -> None:
             form = self._engine.format
             return physical_position * REFERENCE_TIME_PER_SECOND // (2 * form.channels * form.sample_rate)
 
-    break_streams(objects, Stream)
+    each_stream(objects, "wavepci", become(Stream))
 
 
 @saboteur("WP-NRM-01")
@@ -1154,7 +1147,7 @@ def pci_divides_before_it_multiplies(objects: Objects) -> None:
         def normalize_physical_position(self, physical_position: int) -> int:
             return physical_position * (REFERENCE_TIME_PER_SECOND // self._engine.format.bytes_per_second)
 
-    break_streams(objects, Stream)
+    each_stream(objects, "wavepci", become(Stream))
 
 
 @saboteur("WP-FMT-01")
@@ -1167,7 +1160,7 @@ def pci_takes_a_format_in_run(objects: Objects) -> None:
             self._engine.format = data_format
             return NTSTATUS.SUCCESS
 
-    break_streams(objects, Stream)
+    each_stream(objects, "wavepci", become(Stream))
 
 
 @saboteur("WP-FMT-01")
@@ -1179,7 +1172,7 @@ def pci_keeps_a_format_that_it_refused(objects: Objects) -> None:
             self._engine.format = data_format
             return super().set_format(data_format)
 
-    break_streams(objects, Stream)
+    each_stream(objects, "wavepci", become(Stream))
 
 
 @saboteur("WP-FMT-01")
@@ -1299,4 +1292,3 @@ def pci_board_ignores_revoke(objects: Objects) -> None:
 def pci_board_ignores_the_interval(objects: Objects) -> None:
     """There are no interrupts within a mapping."""
     ignore_writes(objects, regs.STREAM_INTERVAL_BYTES)
-

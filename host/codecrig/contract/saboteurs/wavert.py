@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from codecrig.board import Board, stream_register
+from codecrig.board import stream_register
 from codecrig.contract.checks import saboteur
 from codecrig.contract.rig import Objects
-from codecrig.contract.saboteurs.generic import break_pins, break_streams
+from codecrig.contract.saboteurs.build import become, break_board, break_streams, each_pin
 from codecrig.link import registers as regs
 from codecrig.link.registers import Cause, StreamState
 from codecrig.miniport.wavert import RegisterView
@@ -192,7 +192,7 @@ def a_barrier_for_everybody(objects: Objects) -> None:
             return replace(super().allocate(requested_bytes, notification_count), CallMemoryBarrier=True)
 
     # The buffer may be allocated while the pin is opened, so the class itself is changed for the check.
-    break_pins(objects, Pin)
+    each_pin(objects, "wavert", become(Pin))
 
 
 @saboteur("WRT-FRE-01")
@@ -204,7 +204,7 @@ def frees_the_plain_way(objects: Objects) -> None:
             self._notification_count = 0
             super()._free()
 
-    break_pins(objects, Pin)
+    each_pin(objects, "wavert", become(Pin))
 
 
 @saboteur("WRT-FRE-01")
@@ -217,7 +217,7 @@ def frees_while_running(objects: Objects) -> None:
                 self._free()
             super().close()
 
-    break_pins(objects, Pin)
+    each_pin(objects, "wavert", become(Pin))
 
 
 @saboteur("WRT-FRE-02")
@@ -336,7 +336,7 @@ def maps_registers_again_and_again(objects: Objects) -> None:
             self._registers_given.clear()
             return super()._register(name, get)
 
-    break_pins(objects, Pin)
+    each_pin(objects, "wavert", become(Pin))
 
 
 @saboteur("WRT-PRG-04")
@@ -353,7 +353,7 @@ def a_mapping_without_end(objects: Objects) -> None:
 
             return replace(super()._register(name, keep), Register=kept[0].Register)
 
-    break_pins(objects, Pin)
+    each_pin(objects, "wavert", become(Pin))
 
 
 class _Scaled(MemoryView):
@@ -712,19 +712,10 @@ def maps_neighbours(objects: Objects) -> None:
             first = super().buffer.physical_address - memory.physical_address
             return memory.slice(min(first, memory.length - length), length)
 
-    break_pins(objects, Pin)
+    each_pin(objects, "wavert", become(Pin))
 
 
 # ------------------------------------------------------------------ what the board does
-
-
-def break_board(objects: Objects, fault: str, **settings: Any) -> None:
-    """The simulated board suffers a fault at its pins or in its memory."""
-
-    def prepare(board: Board) -> None:
-        board.bench.fault(fault, **settings)
-
-    objects.prepare.append(prepare)
 
 
 @saboteur("WRT-STA-03", "WRI-PKT-03", boards=("twin",))

@@ -9,9 +9,8 @@ from typing import Any
 from codecrig.board import Board, EventRecord
 from codecrig.contract.checks import saboteur
 from codecrig.contract.rig import Objects
-from codecrig.contract.saboteurs.generic import break_pins, break_streams
+from codecrig.contract.saboteurs.build import become, break_streams, each_pin, each_stream
 from codecrig.link import registers as regs
-from codecrig.miniport.wavert import MiniportWaveRTStream
 from codecrig.port.wavert import WaveRTPin
 from codecrig.portcls import KSSTATE, NTSTATUS, AudioBuffer, KEvent, Mdl, NtStatusError
 
@@ -21,16 +20,12 @@ Allocate = Callable[..., AudioBuffer]
 def break_interrupts(objects: Objects, **methods: Callable[..., Any]) -> None:
     """As `break_streams`, and the streams' interrupt handlers are the broken ones, too."""
     break_streams(objects, **methods)
-    broken = objects.miniports["wavert"]
 
-    class Miniport(broken):  # type: ignore[misc, valid-type]
-        def new_stream(self, *arguments: Any) -> MiniportWaveRTStream:
-            stream: MiniportWaveRTStream = super().new_stream(*arguments)
-            stream._engine._unsubscribe.pop()()
-            stream._engine.subscribe(stream._interrupt)
-            return stream
+    def subscribe_again(stream: Any) -> None:
+        stream._engine._unsubscribe.pop()()
+        stream._engine.subscribe(stream._interrupt)
 
-    objects.miniports["wavert"] = Miniport
+    each_stream(objects, "wavert", subscribe_again)
 
 
 @saboteur("WRN-ALC-01")
@@ -125,7 +120,7 @@ def a_port_that_registers_too_early(objects: Objects) -> None:
             self._notification.register_notification_event(event)
             self._events.append(event)
 
-    break_pins(objects, Pin)
+    each_pin(objects, "wavert", become(Pin))
 
 
 @saboteur("WRN-REG-03")
@@ -137,7 +132,7 @@ def a_port_that_forgets_events(objects: Objects) -> None:
             self._events.clear()
             super().close()
 
-    break_pins(objects, Pin)
+    each_pin(objects, "wavert", become(Pin))
 
 
 @saboteur("WRN-UNR-01")
@@ -289,5 +284,3 @@ class _Counting(KEvent):
 
     def read_state(self) -> bool:
         return self.taken < self.set_count
-
-

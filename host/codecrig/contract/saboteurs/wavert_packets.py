@@ -8,7 +8,7 @@ from typing import Any
 
 from codecrig.contract.checks import saboteur
 from codecrig.contract.rig import Objects
-from codecrig.contract.saboteurs.generic import break_streams
+from codecrig.contract.saboteurs.build import break_streams
 from codecrig.contract.saboteurs.wavert_notification import break_interrupts
 from codecrig.link import registers as regs
 from codecrig.link.registers import StreamState
@@ -66,17 +66,13 @@ def the_same_packet_again(objects: Objects) -> None:
 @saboteur("WRI-PKT-02", "WRI-PKT-03")
 def numbers_from_one(objects: Objects) -> None:
     """The first packet has number 1."""
-    change_packets(
-        objects, lambda stream, packet: replace(packet, PacketNumber=packet.PacketNumber + 1 & MASK32)
-    )
+    change_packets(objects, lambda stream, packet: replace(packet, PacketNumber=packet.PacketNumber + 1 & MASK32))
 
 
 @saboteur("WRI-PKT-02")
 def numbers_of_31_bits(objects: Objects) -> None:
     """Numbers wrap at 2^31."""
-    change_packets(
-        objects, lambda stream, packet: replace(packet, PacketNumber=packet.PacketNumber & 0x7FFFFFFF)
-    )
+    change_packets(objects, lambda stream, packet: replace(packet, PacketNumber=packet.PacketNumber & 0x7FFFFFFF))
 
 
 @saboteur("WRI-PKT-03")
@@ -446,9 +442,7 @@ def change_presentation(
     objects: Objects, change: Callable[[Any, KSAUDIO_PRESENTATION_POSITION], KSAUDIO_PRESENTATION_POSITION]
 ) -> None:
     """GetOutputStreamPresentationPosition passes through `change` (stream, pair)."""
-    break_streams(
-        objects, get_output_stream_presentation_position=lambda good, stream: change(stream, good())
-    )
+    break_streams(objects, get_output_stream_presentation_position=lambda good, stream: change(stream, good()))
 
 
 @saboteur("WRO-PRS-01")
