@@ -50,10 +50,8 @@ def _run(item: pytest.Item, waves: bool) -> list[pytest.TestReport]:
     answer = request.with_suffix(".answer.json")
     answer.unlink(missing_ok=True)
     names = [node.name for node in item.listchain() if isinstance(node, pytest.Class | pytest.Function)]
-    root = item.config.rootpath
-    request.write_text(
-        json.dumps({"arguments": arguments("::".join([str(item.path), *names]), root), "answer": str(answer)})
-    )
+    inside = arguments("::".join([str(item.path), *names]), item.config)
+    request.write_text(json.dumps({"arguments": inside, "answer": str(answer)}))
     try:
         run_cocotb(
             TOP, sources(), HERE / "pytest_inside.py", build_name=TOP, waves=waves, environment={INSIDE: str(request)}
@@ -73,10 +71,16 @@ def _run(item: pytest.Item, waves: bool) -> list[pytest.TestReport]:
     return made
 
 
-def arguments(test: str, root: Path) -> list[str]:
-    """Command line of the pytest inside: this test only, nothing that belongs to the run outside."""
+def arguments(test: str, config: pytest.Config) -> list[str]:
+    """Command line of the pytest inside: this test only, with the suite's options, nothing else of the run outside."""
     without = [part for name in ("xdist", "cacheprovider", "faulthandler") for part in ("-p", f"no:{name}")]
-    return [test, "--board=cocotb", f"--rootdir={root}", f"-c{root / 'pyproject.toml'}", "--capture=sys", *without]
+    options = [f"--{name}={value}" for name in ("rule", "interface") for value in config.getoption(f"--{name}")]
+    for name in ("level", "contract-seed", "miniport", "saboteur"):
+        if config.getoption(f"--{name}") is not None:
+            options.append(f"--{name}={config.getoption(f'--{name}')}")
+    options += ["--long"] * config.getoption("--long")
+    root = [f"--rootdir={config.rootpath}", f"-c{config.rootpath / 'pyproject.toml'}"]
+    return [test, "--board=cocotb", *options, *root, "--capture=sys", *without]
 
 
 def _keep_waves(item: pytest.Item) -> str:

@@ -91,3 +91,16 @@ def test_outcomes_come_home_and_a_failure_brings_its_waves() -> None:
     waves = re.search(r"^(/.*test_fails-cocotb\.fst)$", run.stdout, re.MULTILINE)
     assert waves is not None, run.stdout
     assert Path(waves[1]).stat().st_size > 10_000
+
+
+@pytest.mark.xdist_group("cocotb")
+@pytest.mark.parametrize(("options", "outcome"), [([], "1 passed"), (["--saboteur=has-every-interface"], "1 failed")])
+def test_options_of_the_suite_reach_the_simulation(options: list[str], outcome: str) -> None:
+    """A rule that is not among those of the slow rung is judged if it is named."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    suite = REPOSITORY / "tests" / "contract" / "test_rules.py"
+    chosen = ["--board=cocotb", "--rule=GEN-QIF-01", *options, "-p", "no:cacheprovider", suite]
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", *chosen], cwd=REPOSITORY, env=environment, capture_output=True, text=True
+    )
+    assert re.search(rf"\b{outcome} in ", run.stdout), run.stdout + run.stderr
