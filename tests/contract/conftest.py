@@ -6,9 +6,9 @@ import pytest
 
 BARE_ENGINE = (
     "WC-STA-01", "WC-STA-02", "WC-STA-03", "WC-STA-04", "WC-STA-05", "WC-POS-03", "WC-POS-04", "WC-POS-05", "WC-FMT-04",
-    "WC-PRT-01", "WP-STA-01", "WP-POS-01", "WP-POS-02", "WP-POS-04", "WP-AVL-01", "WP-SVC-01", "DMA-SLV-01", "DMA-SLV-02",
-    "WRT-BUF-04", "WRT-BUF-05", "WRT-BUF-06", "WRT-POS-02", "WRT-POS-07", "WRT-STA-05", "WRT-FRE-02", "WRN-EVT-02",
-    "WRN-REG-01", "WRI-PKT-01", "WRI-PKT-10", "WRO-CNT-01", "WRO-SWP-01", "WRO-SWP-03", "GEN-FMT-02",
+    "WC-PRT-01", "WP-STA-01", "WP-POS-01", "WP-POS-02", "WP-POS-04", "WP-AVL-01", "WP-SVC-01", "DMA-SLV-01",
+    "DMA-SLV-02", "WRT-BUF-04", "WRT-BUF-05", "WRT-BUF-06", "WRT-POS-02", "WRT-POS-07", "WRT-STA-05", "WRT-FRE-02",
+    "WRN-EVT-02", "WRN-REG-01", "WRI-PKT-01", "WRI-PKT-10", "WRO-CNT-01", "WRO-SWP-01", "WRO-SWP-03", "GEN-FMT-02",
 )  # fmt: skip
 """Rules that need a running engine and little time of it."""
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from codecrig.board import Bench, open_board
+from codecrig.board import Bench
 from codecrig.contract import Check, Objects, Rig, RuleResult, Runner, Verdict, all_rules
 from codecrig.link.registers import InputSelect
 from codecrig.miniport.wavert import MiniportWaveRT
@@ -16,7 +16,7 @@ from codecrig.portcls import IRQL, KSSTATE, NTSTATUS, NtStatusError
 
 def judge(function: Callable[[Rig], None], rule: str = "WRT-STA-02", miniport: Any = None) -> RuleResult:
     objects = Objects(miniports={"wavert": miniport} if miniport else {})
-    with Runner(lambda ppm: open_board("model", clock_ppm=ppm), objects, check_limit_s=2) as runner:
+    with Runner.by_name("model", objects, check_limit_s=2) as runner:
         return runner.judge(Check(all_rules()[rule], function, 0.0))
 
 
@@ -100,6 +100,25 @@ def test_what_a_check_leaves_running_is_stopped() -> None:
         result = runner.judge(Check(all_rules()["WRT-POS-01"], leaves_it_running, 0.0))
         assert result.verdict is Verdict.FAILED and "KeyError" in result.reason
         assert runner.board.snapshot(0).bytes == 0
+
+
+def test_what_is_left_behind_does_not_reach_the_next_check() -> None:
+    def forgets_a_stream(rig: Rig) -> None:
+        """Opens a pin whose stream has a reference too many."""
+        rig.wavert().open_pin(0, False, rig.formats[0])._stream.add_ref()
+
+    def opens_it_again(rig: Rig) -> None:
+        """Opens the same pin."""
+        assert not rig.board.events.subscribed
+        rig.wavert().open_pin(0, False, rig.formats[0])
+
+    rule = all_rules()["WRT-STA-02"]
+    with Runner.by_name("model") as runner:
+        first = runner.board
+        assert runner.judge(Check(rule, opens_it_again, 0.0)).verdict is Verdict.PASSED
+        assert runner.board is first
+        assert runner.judge(Check(rule, forgets_a_stream, 0.0)).verdict is Verdict.PASSED
+        assert runner.judge(Check(rule, opens_it_again, 0.0)).verdict is Verdict.PASSED
 
 
 def test_the_trace_knows_caller_context_and_order() -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from codecrig.board import open_board
 from codecrig.contract import Objects, Runner, Verdict, all_checks
 from codecrig.contract.checks import chosen_objects, select
 from codecrig.link.registers import StreamState
@@ -19,8 +18,7 @@ pytest_plugins = ["pytester"]
 
 def verdicts(rules: list[str], objects: Objects, seed: int = 1) -> dict[str, Verdict]:
     """Verdicts on the model by rule."""
-    opening = lambda ppm: open_board("model", clock_ppm=ppm)  # noqa: E731
-    with Runner(opening, objects, check_limit_s=5) as runner:
+    with Runner.by_name("model", objects, check_limit_s=5) as runner:
         results = {result.rule: result.verdict for result in runner.judge_all(select(rules), seed)}
         states = {runner.board.snapshot(stream).state for stream in range(4)}
         assert states == {StreamState.STOP}

@@ -99,6 +99,11 @@ class Events:
 
         return unsubscribe
 
+    @property
+    def subscribed(self) -> bool:
+        """True if a subscription has not been ended."""
+        return any(self._handlers.values())
+
     def deliver_through(self, deliver: Callable[[Callable[[], None]], None]) -> None:
         """Make every call of a handler through `deliver(call)`: a machine runs it as its interrupt."""
         self._deliver = deliver

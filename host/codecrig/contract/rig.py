@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from codecrig.board import BenchMissing, Board, BoardSystem, monitor_register
+from codecrig.board import BenchMissing, Board, BoardSystem, EventRecord, monitor_register
 from codecrig.contract.verdict import Evidence, NotJudged, RuleFailed, RuleSkipped
 from codecrig.contract.watch import Trace
 from codecrig.link import registers as regs
@@ -63,6 +63,8 @@ class Objects:
     miniports: dict[str, Callable[..., Any]] = field(default_factory=dict)
     clock_ppm: float | None = None
     """How fast the simulated board's clock runs, if not as its profile says."""
+    defect: str | None = None
+    """Built into the RTL of a twin, see codecrig/twin/defects.py."""
     prepare: list[Callable[[Board], Board | None]] = field(default_factory=list)
     """Called with the open board before each check: may put a fault on its bench, or return a proxy to use instead."""
 
@@ -91,6 +93,7 @@ class Rig:
         self.moved_bytes = 0
         self.part_only = False
         self._ports: list[Any] = []
+        self._unsubscribe: list[Callable[[], None]] = []
 
     # ------------------------------------------------------------------ objects under test
 
@@ -117,8 +120,14 @@ class Rig:
         """`port("wavert")`, typed."""
         return self.port("wavert")
 
+    def subscribe(self, stream: int | None, handler: Callable[[EventRecord], None]) -> None:
+        """As `board.events.subscribe`, until the check ends."""
+        self._unsubscribe.append(self.board.events.subscribe(stream, handler))
+
     def close(self) -> list[BaseException]:
         """Close what is open, last first; returns what went wrong."""
+        while self._unsubscribe:
+            self._unsubscribe.pop()()
         problems: list[BaseException] = []
         for port in reversed(self._ports):
             try:

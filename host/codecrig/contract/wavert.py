@@ -419,8 +419,9 @@ def latency_covers_the_way_to_the_jack(rig: Rig) -> None:
         click[-1] = (20000, 20000)
         render.buffer.write(0, bytes(render.buffer.length))
         render.buffer.write(0, click.tobytes())
-        rig.board.bench.tap_start()
+        # From here on the converter has the rate of the streams, and so has every frame of the tap.
         capture.set_state(KSSTATE.RUN)
+        rig.board.bench.tap_start()
         render.set_state(KSSTATE.RUN)
         rig.system.sleep(0.004)
         latencies = {pin: each._stream.get_hw_latency() for pin, each in ((RENDER, render), (CAPTURE, capture))}

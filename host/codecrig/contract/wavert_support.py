@@ -135,7 +135,7 @@ def records(rig: Rig, number: int, cause: Cause = Cause.DESCRIPTOR) -> list[Even
         if record.cause is cause:
             kept.append(record)
 
-    rig.board.events.subscribe(number, keep)
+    rig.subscribe(number, keep)
     return kept
 
 
