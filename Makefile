@@ -49,9 +49,11 @@ prove: $(VENV)/test.stamp
 mutate: $(VENV)/test.stamp
 	$(BIN)/python hdl/mutate/mutate.py
 
-# All of the above, the WaveRT tests inside a cocotb simulation, and all end-to-end tests on the flashed firmware in the emulator.
+# All of the above; the WaveRT tests inside a cocotb simulation, and all end-to-end tests on the flashed firmware in the emulator, both
+# with the rules of the contract that are marked for them.
 nightly: test synth prove mutate
-	$(BIN)/pytest --board cocotb tests/e2e/test_wavert.py
+	$(BIN)/pytest --board cocotb tests/e2e/test_wavert.py tests/contract/test_rules.py
+	$(BIN)/pytest --board twin-rp2040 tests/contract/test_rules.py
 	$(BIN)/pytest --board twin-rp2040 tests/e2e
 
 # The figures of docs/firmware.md, on the firmware that is flashed.

@@ -58,8 +58,7 @@ def test_a_broken_miniport_is_named(miniport: Any, words: str) -> None:
 
 @pytest.mark.parametrize("long", [False, True])
 def test_a_check_of_a_long_span_has_the_time_for_it(long: bool) -> None:
-    opening: Callable[[float | None], Any] = lambda ppm: open_board("model", clock_ppm=ppm)  # noqa: E731
-    with Runner(opening, long=long, check_limit_s=0.2) as runner:
+    with Runner.by_name("model", long=long, check_limit_s=0.2) as runner:
         result = runner.judge(Check(all_rules()["WRT-STA-02"], lambda rig: time.sleep(0.5), 0.1))
     assert result.verdict is (Verdict.PASSED if long else Verdict.FAILED)
     assert long or result.reason == "hung"

@@ -148,11 +148,13 @@ def open_board(
     trace: Path | None = None,
     log: Path | None = None,
     record: Path | None = None,
+    defect: str | None = None,
 ) -> Board:
     """An open board in a known state: streams stopped, converter off.
 
     `profile` overrides the profile file. `clock_ppm`, `pace`, `trace` (an FST file) and `log` are for simulated boards.
-    `record` names a file for all that passes over the link; `replay:FILE` as a name runs from it.
+    `record` names a file for all that passes over the link; `replay:FILE` as a name runs from it. `defect`: one of the
+    RTL (codecrig/twin/defects.py), for twins.
     Raises EnvironmentProblem if the name is unknown or no such board is there, LinkError or BoardError if it is there
     but does not answer as it should.
     """
@@ -165,6 +167,7 @@ def open_board(
         trace=trace,
         log=log,
         record=record,
+        defect=defect,
     ).board()
 
 
@@ -178,6 +181,7 @@ def connect(
     trace: Path | None = None,
     log: Path | None = None,
     record: Path | None = None,
+    defect: str | None = None,
 ) -> Connection:
     """The way to a board, which may not be ready for use: see `open_board` for the options and what is raised."""
     kind, _, rest = name.partition(":")
@@ -193,7 +197,7 @@ def connect(
         except LinkError as error:
             raise EnvironmentProblem(str(error)) from error
     try:
-        return _open(name, serial, profile, clock_ppm, pace, trace, log, recorder)
+        return _open(name, serial, profile, clock_ppm, pace, trace, log, recorder, defect)
     except BaseException:
         if recorder is not None:
             recorder.close()
@@ -209,6 +213,7 @@ def _open(
     trace: Path | None,
     log: Path | None,
     recorder: Recorder | None,
+    defect: str | None,
 ) -> Connection:
     kind, _, _ = name.partition(":")
     if kind == "usbip" and ":" in name:
@@ -219,8 +224,8 @@ def _open(
             f"are not supported in this version; next step: choose one of {', '.join(sorted(profile_files()))}"
         )
     loaded = load_profile(profile or find_profile(name))
-    if loaded.kind != "twin" and (trace is not None or pace != "virtual"):
-        raise EnvironmentProblem(f"board {name!r} is of kind {loaded.kind!r}: trace and pace are for a twin")
+    if loaded.kind != "twin" and (trace is not None or pace != "virtual" or defect is not None):
+        raise EnvironmentProblem(f"board {name!r} is of kind {loaded.kind!r}: trace, pace and defect are for a twin")
     if loaded.kind != "usb" and serial is not None:
         raise EnvironmentProblem(f"board {name!r} is simulated: a serial number chooses among physical boards")
     if loaded.kind == "model":
@@ -230,7 +235,7 @@ def _open(
             raise EnvironmentProblem(f"board {name!r} lives in a bench of yours: a run on it cannot be recorded")
         return _open_cocotb(loaded, clock_ppm)
     if loaded.kind == "twin":
-        return _open_twin(loaded, clock_ppm, pace, trace, log, recorder)
+        return _open_twin(loaded, clock_ppm, pace, trace, log, recorder, defect)
     if clock_ppm is not None:
         raise EnvironmentProblem(f"board {name!r} is physical: clock_ppm is for simulated boards")
     return _open_usb(loaded, serial, recorder)
@@ -379,6 +384,7 @@ def _open_twin(
     trace: Path | None,
     log: Path | None,
     recorder: Recorder | None,
+    defect: str | None,
 ) -> Connection:
     from codecrig import twin
     from codecrig.link import usb
@@ -392,6 +398,7 @@ def _open_twin(
             trace=trace,
             codec=twin.CodecSettings(**msgspec.structs.asdict(profile.analog)),
             log=log,
+            defect=defect,
         )
     except twin.TwinError as error:
         raise EnvironmentProblem(str(error)) from error

@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 from rich.markup import escape
 
+from codecrig.board import Board
 from codecrig.cli.common import (
     FILE,
     BoardChoice,
@@ -25,7 +26,7 @@ from codecrig.cli.common import (
     provenance,
     verbosity_options,
 )
-from codecrig.contract import RuleResult, Runner, Verdict, all_checks, all_rules
+from codecrig.contract import Objects, RuleResult, Runner, Verdict, all_checks, all_rules
 from codecrig.contract.checks import chosen_objects, select
 from codecrig.report.verdicts import BoardVerdicts, junit_text, render_verdicts
 
@@ -137,11 +138,11 @@ class _Share:
     def judge(self, session: Session) -> Iterator[RuleResult]:
         """Every rule of the share, on a board of its own."""
 
-        def opening(clock_ppm: float | None) -> object:
-            choice = self.choice if clock_ppm is None else replace(self.choice, clock_ppm=clock_ppm)
-            return choice.open(session)
+        def opening(objects: Objects) -> Board:
+            clock_ppm = self.choice.clock_ppm if objects.clock_ppm is None else objects.clock_ppm
+            return replace(self.choice, clock_ppm=clock_ppm, defect=objects.defect).open(session)
 
-        with Runner(opening, chosen_objects(self.miniport, self.saboteur), long=self.long) as runner:  # type: ignore[arg-type]
+        with Runner(opening, chosen_objects(self.miniport, self.saboteur), long=self.long) as runner:
             for rule in self.rules:
                 yield runner.judge(all_checks()[rule])
 

@@ -276,6 +276,7 @@ class BoardChoice:
     pace: str
     trace: Path | None
     record: Path | None
+    defect: str | None = None
 
     def board_profile(self) -> BoardProfile:
         """The board's promises, before it is opened. Raises EnvironmentProblem."""
@@ -301,6 +302,7 @@ class BoardChoice:
                 pace="real" if self.pace == "real" else "virtual",
                 trace=self.trace,
                 record=self.record,
+                defect=self.defect,
             )
         log.info("board %s, serial %s, is there", connection.profile.name, connection.link.serial)
         return connection
@@ -320,7 +322,7 @@ class BoardChoice:
                 else:
                     console.print(escape(text), soft_wrap=True)
 
-            twin.build(say, trace=self.trace is not None)
+            twin.build(say, trace=self.trace is not None, defects=self.defect is not None)
             if emulated:
                 twin.build_emulation(say)
 

@@ -25,6 +25,7 @@ CHECK_MODULES = (
     "midi",
     "dmus",
     "drm",
+    "rtl",
 )
 """Modules of checks in this package, and of saboteurs in `saboteurs/`, by group of rules."""
 

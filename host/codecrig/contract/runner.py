@@ -24,6 +24,9 @@ CHECK_LIMIT_S = 60.0
 LONG_FACTOR = 10
 """With --long, wall clock that is added for each second of the span that a rule speaks of: a busy twin is slow."""
 
+_PROTECTED = 0xFF ^ 1 << regs.SPDIF_GATES_ENABLE_LSB
+"""Gates of S/PDIF that only protected content closes."""
+
 OpenBoard = Callable[[Objects], Board]
 """Opens the board anew, started as the objects under test have it."""
 
@@ -130,13 +133,16 @@ class Runner:
             with _limit(self._check_limit_s):
                 problems = rig.close()
                 rig.board.events.acknowledge()
-                reads = [
-                    Request.read(stream_register(stream, regs.STREAM_STATUS), 4)
-                    for stream in range(rig.board.identity().streams)
-                ]
-                standing = any(status[0] & 3 for status in rig.board.transact(reads))
-            # A stream that nobody destroyed would meddle with the next check.
-            quiet = not standing and not rig.board.events.subscribed
+                board = rig.board.identity()
+                addresses = [stream_register(stream, regs.STREAM_STATUS) for stream in range(board.streams)]
+                masks = [3] * board.streams
+                if board.peripherals:
+                    addresses.append(regs.SPDIF_GATES)
+                    masks.append(_PROTECTED)
+                found = rig.board.transact([Request.read(address, 4) for address in addresses])
+            # A stream, or rights to content, of which somebody still holds a part would meddle with the next check.
+            quiet = not any(word[0] & mask for word, mask in zip(found, masks, strict=True))
+            quiet = quiet and not rig.board.events.subscribed
         except (Exception, Hung) as error:
             problems, quiet = [error], False
         if problems and result.verdict is Verdict.PASSED:

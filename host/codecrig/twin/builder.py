@@ -24,6 +24,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from codecrig.twin import defects
+
 Progress = Callable[[str], None]
 
 # Streams that rig_core is built with. The design's default; the contract register CAPS tells it to clients.
@@ -53,7 +55,7 @@ VERILATOR_FLAGS = (
 COMMON_FLAGS = ("-fno-plt", "-pthread")
 # Generated code is not ours to warn about. Vectorising its many small flags makes it slower.
 MODEL_FLAGS = ("-std=c++20", "-march=native", "-fno-tree-vectorize", "-w")
-MODEL_LEVEL, TRACE_LEVEL = "-O3", "-O1"  # a tracing model waits for its file anyway, and compiles in half the time
+MODEL_LEVEL, QUICK_LEVEL = "-O3", "-O1"
 # Profile-guided: a short run of an instrumented model tells which way branches go.
 # A tenth faster, for 6 s of build. -O2 in the first step: with -O1 the profile fitted badly and nothing was won.
 PROFILE_MAKE_FLAGS = ("-O2", "-fprofile-generate", "-fprofile-update=single")
@@ -93,11 +95,13 @@ def repository_root() -> Path:
     return root
 
 
-def build(progress: Progress | None = None, *, trace: bool = False) -> Path:
+def build(progress: Progress | None = None, *, trace: bool = False, defects: bool = False) -> Path:
     """The path of the twin program, built now if its sources, flags or tools are new.
 
-    `trace`: the variant that can write FST files. `progress` is called with the name of each stage. Raises BuildError.
+    `trace`: the variant that can write FST files. `defects`: the one whose RTL can be broken (see defects.py).
+    `progress` is called with the name of each stage. Raises BuildError.
     """
+    variant = _Variant(trace, defects)
     say = progress or (lambda _stage: None)
     root = repository_root()
     tools = _find_tools()
@@ -107,7 +111,7 @@ def build(progress: Progress | None = None, *, trace: bool = False) -> Path:
     except firmware.SourceError as problem:
         raise MissingTool(str(problem)) from problem
     native = firmware.native_sources(tinyusb)
-    key = _key(root, tools, native, trace)
+    key = _key(root, tools, native, variant)
     cache = root / "build" / "twin"
     program = cache / key / PROGRAM_NAME
     if program.is_file():
@@ -116,9 +120,20 @@ def build(progress: Progress | None = None, *, trace: bool = False) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     with _lock(cache / f".{key}.lock", say):
         if not program.is_file():
-            _build_into(cache / key, root, tools, native, key, trace, say)
+            _build_into(cache / key, root, tools, native, key, variant, say)
             _forget_old_builds(cache, key)
     return program
+
+
+@dataclass(frozen=True, slots=True)
+class _Variant:
+    trace: bool
+    defects: bool
+
+    @property
+    def tuned(self) -> bool:
+        """Made to be fast. The others are for short runs, and compile in half the time."""
+        return not self.trace and not self.defects
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,17 +278,19 @@ def _bitstream_id(root: Path) -> int:
     return int.from_bytes(digest.digest()[:4], "big")
 
 
-def _key(root: Path, tools: _Tools, native: Any, trace: bool) -> str:
+def _key(root: Path, tools: _Tools, native: Any, variant: _Variant) -> str:
     digest = hashlib.sha256()
 
     def add(text: str) -> None:
         digest.update(text.encode() + b"\0")
 
     add(tools.versions)
-    add(repr((STREAMS, trace, VERILATOR_FLAGS, COMMON_FLAGS, MODEL_FLAGS, MODEL_LEVEL, TRACE_LEVEL, RUNTIME_LEVEL)))
+    add(repr((STREAMS, variant, VERILATOR_FLAGS, COMMON_FLAGS, MODEL_FLAGS, MODEL_LEVEL, QUICK_LEVEL, RUNTIME_LEVEL)))
     add(repr((PROFILE_MAKE_FLAGS, PROFILE_USE_FLAGS, CXX_FLAGS, C_FLAGS, OWN_C_FLAGS)))
     add(repr((native.defines, [path.name for path in (*native.files, *native.third_party_files)])))
     files = [*_rtl_files(root), Path(__file__), *native.files, *native.third_party_files]
+    if variant.defects:
+        files.append(Path(defects.__file__))
     for folder in (_native_folder(), *native.include_dirs, *native.system_include_dirs):
         files += [path for path in folder.rglob("*") if path.suffix in (".h", ".cpp")]
     for path in sorted(set(files)):
@@ -296,7 +313,9 @@ def _lock(path: Path, say: Progress) -> Iterator[None]:
         yield
 
 
-def _build_into(target: Path, root: Path, tools: _Tools, native: Any, key: str, trace: bool, say: Progress) -> None:
+def _build_into(
+    target: Path, root: Path, tools: _Tools, native: Any, key: str, variant: _Variant, say: Progress
+) -> None:
     work = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=target.parent))
     log = target.parent / f"{key}.log"
     try:
@@ -304,17 +323,18 @@ def _build_into(target: Path, root: Path, tools: _Tools, native: Any, key: str, 
             run = _Runner(log_file, log, tools)
             say("verilating the RTL")
             model = work / "model"
-            _verilate(run, root, tools, model, trace)
+            _verilate(run, root, tools, model, variant)
             say("compiling model, firmware and twin")
-            objects = _compile(run, tools, native, work, model, trace)
+            objects = _compile(run, tools, native, work, model, variant)
             say("linking the twin")
-            libraries = ["-lz"] if trace else []
-            if trace and _has_header(tools, "lz4.h"):
+            libraries = ["-lz"] if variant.trace else []
+            if variant.trace and _has_header(tools, "lz4.h"):
                 libraries.append("-llz4")
             run([tools.cxx, "-pthread", "-o", str(work / PROGRAM_NAME), *map(str, objects), *libraries])
-        shutil.rmtree(model)
         for left in work.iterdir():
-            if left.name != PROGRAM_NAME:
+            if left.is_dir():
+                shutil.rmtree(left)
+            elif left.name != PROGRAM_NAME:
                 left.unlink()
         log.replace(work / "build.log")
         if target.exists():  # left incomplete by somebody's hand
@@ -358,24 +378,35 @@ class _Runner:
         raise BuildError(f"building the twin failed in {Path(command[0]).name}: {first.strip()}\nlog: {self._log_path}")
 
 
-def _verilate(run: _Runner, root: Path, tools: _Tools, model: Path, trace: bool) -> None:
+def _verilate(run: _Runner, root: Path, tools: _Tools, model: Path, variant: _Variant) -> None:
+    files = _rtl_files(root)
+    if variant.defects:
+        try:
+            broken = defects.inject({path.name: path.read_text(encoding="utf-8") for path in files})
+        except ValueError as problem:
+            raise BuildError(f"host/codecrig/twin/defects.py does not fit the RTL: {problem}") from problem
+        folder = model.with_name("rtl")
+        folder.mkdir()
+        files = [folder / path.name for path in files]
+        for path in files:
+            path.write_text(broken[path.name], encoding="utf-8")
     run(
         [
             tools.verilator,
             *VERILATOR_FLAGS,
-            *(["--trace-fst"] if trace else []),
+            *(["--trace-fst"] if variant.trace else []),
             f"-GSTREAMS={STREAMS}",
             f"-GBUILD=32'h{_bitstream_id(root):08x}",
             "--Mdir",
             str(model),
-            *map(str, _rtl_files(root)),
+            *map(str, files),
         ]  # fmt: skip
     )
     generated = sorted(path.name for path in model.glob("*.cpp"))
     (model / "generated_model.inc").write_text("".join(f'#include "{name}"\n' for name in generated), encoding="utf-8")
 
 
-def _model_defines(model: Path, trace: bool) -> list[str]:
+def _model_defines(model: Path, variant: _Variant) -> list[str]:
     """Chooses the fast way to evaluate if the generated code has the names that it needs (see native/rtl_model.h).
 
     Not for a trace: Verilator dumps changes only after its own eval().
@@ -389,23 +420,24 @@ def _model_defines(model: Path, trace: bool) -> list[str]:
         "VlUnpacked<QData/*63:0*/, 1> __VactTriggered;",
         "VlUnpacked<QData/*63:0*/, 1> __VnbaTriggered;",
     )
-    fast = not trace and all(name in text for name in needed)
+    fast = not variant.trace and all(name in text for name in needed)
     input_logic = "void Vrig___024root___eval_ico(" in text
     if input_logic and "VlUnpacked<QData/*63:0*/, 1> __VicoTriggered;" not in text:
         fast = False
-    return [f"-DTWIN_FAST_EVAL={int(fast)}", f"-DTWIN_HAVE_ICO={int(input_logic)}", f"-DTWIN_TRACE={int(trace)}"]
+    settings = {"FAST_EVAL": fast, "HAVE_ICO": input_logic, "TRACE": variant.trace, "DEFECTS": variant.defects}
+    return [f"-DTWIN_{name}={int(value)}" for name, value in settings.items()]
 
 
-def _compile(run: _Runner, tools: _Tools, native: Any, work: Path, model: Path, trace: bool) -> list[Path]:
+def _compile(run: _Runner, tools: _Tools, native: Any, work: Path, model: Path, variant: _Variant) -> list[Path]:
     """All object files of the program."""
     folder = _native_folder()
     include = tools.verilator_root / "include"
     verilator_flags = ["-I", str(model), "-isystem", str(include), "-isystem", str(include / "vltstd")]
-    if trace:
+    if variant.trace:
         _check_zlib(tools)
         if not _has_header(tools, "lz4.h"):
             verilator_flags += ["-isystem", str(folder / "lz4_fallback")]
-    model_flags = [*COMMON_FLAGS, *MODEL_FLAGS, *verilator_flags, *_model_defines(model, trace), "-I", str(folder)]
+    model_flags = [*COMMON_FLAGS, *MODEL_FLAGS, *verilator_flags, *_model_defines(model, variant), "-I", str(folder)]
     firmware_flags = [f"-I{path}" for path in native.include_dirs]
     for path in native.system_include_dirs:
         firmware_flags += ["-isystem", str(path)]
@@ -431,18 +463,18 @@ def _compile(run: _Runner, tools: _Tools, native: Any, work: Path, model: Path, 
             return compile_one(folder / "hardware.cpp", tools.cxx, flags)
 
         # The longest chain first: instrumented model, training, model.
-        runtime_names = ["verilated", "verilated_threads", *(["verilated_fst_c"] if trace else [])]
+        runtime_names = ["verilated", "verilated_threads", *(["verilated_fst_c"] if variant.trace else [])]
         outside = [folder / "codec.cpp", folder / "pins.cpp"]  # of the FPGA; the trainer needs them too
         futures: list[Future[Path]] = []
-        if trace:
-            futures.append(start(folder / "hardware.cpp", tools.cxx, [*model_flags, TRACE_LEVEL]))
+        if not variant.tuned:
+            futures.append(start(folder / "hardware.cpp", tools.cxx, [*model_flags, QUICK_LEVEL]))
         else:
             trained = start(folder / "hardware.cpp", tools.cxx, [*model_flags, *PROFILE_MAKE_FLAGS], "trained")
             training = start(folder / "training.cpp", tools.cxx, [*COMMON_FLAGS, *CXX_FLAGS])
         futures += [start(source, tools.cxx, [*COMMON_FLAGS, *CXX_FLAGS]) for source in outside]
         for name in runtime_names:
             futures.append(start(include / f"{name}.cpp", tools.cxx, [*model_flags, RUNTIME_LEVEL]))
-        if not trace:
+        if variant.tuned:
             futures.append(pool.submit(model_with_profile, [trained, training, *futures]))
         includes = [f"-I{path}" for path in native.include_dirs]
         for source in sorted(folder.glob("*.cpp")):

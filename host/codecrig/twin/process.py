@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
+from codecrig.twin import defects
 from codecrig.twin.builder import Emulation, Progress, build
 
 # The program only binds two sockets and lets its firmware enumerate; seconds on a loaded machine.
@@ -46,6 +47,7 @@ class TwinProcess:
     `clock_ppm`: how much faster the board's clock runs than the USB host's. `pace="real"` keeps board time from running
     ahead of the wall clock. `trace`: an FST file to write. `serial`: the board's 64-bit number. Port 0 is any free one.
     `program`: run this one instead of building.
+    `defect`: the one of `defects.DEFECTS` that the RTL has, by name.
     `emulation`: run the flashed firmware in the emulator (see `build_emulation`), not that for this machine.
     `log`: where the program's messages go; a temporary file if not given, removed on close unless the twin failed.
     """
@@ -68,9 +70,11 @@ class TwinProcess:
         progress: Progress | None = None,
         program: Path | None = None,
         emulation: Emulation | None = None,
+        defect: str | None = None,
     ) -> None:
+        defect_bit = None if defect is None else defects.number(defect)
         if program is None:
-            program = build(progress, trace=trace is not None)
+            program = build(progress, trace=trace is not None, defects=defect is not None)
         codec = codec or CodecSettings()
         command = [
             str(program),
@@ -90,6 +94,8 @@ class TwinProcess:
             command.append("--disconnected")
         if emulation is not None:
             command += ["--emulator", str(emulation.program), "--firmware", str(emulation.firmware)]
+        if defect_bit is not None:
+            command += ["--defect", str(defect_bit)]
         if trace is not None:
             command += ["--trace", str(trace)]
         self._own_log = log is None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from codecrig.twin import BuildError, MissingTool, builder
+from codecrig.twin import BuildError, MissingTool, TwinError, TwinProcess, builder, defects
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -69,12 +69,12 @@ def test_changed_source_means_a_new_build(built: list[Path], checkout: Path, sou
 
 
 def test_changed_flags_and_tools_mean_a_new_build(built: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    paths = {builder.build(), builder.build(trace=True)}
+    paths = {builder.build(), builder.build(trace=True), builder.build(defects=True)}
     monkeypatch.setattr(builder, "C_FLAGS", ("-std=c11", "-O0"))
     paths.add(builder.build())
     monkeypatch.setattr(builder, "_first_line", lambda *_: "another version")
     paths.add(builder.build())
-    assert len(paths) == len(built) == 4
+    assert len(paths) == len(built) == 5
 
 
 def test_build_left_without_its_program_is_made_again(built: list[Path]) -> None:
@@ -186,3 +186,26 @@ def test_package_outside_a_checkout_says_so(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(builder, "__file__", str(tmp_path / "a/b/c/builder.py"))
     with pytest.raises(BuildError, match="built from a checkout of the repository"):
         builder.build()
+
+
+def test_defects_fit_the_rtl_and_are_all_different() -> None:
+    sources = {path.name: path.read_text() for path in builder._rtl_files(ROOT)}
+    broken = defects.inject(sources)
+    assert {name for name in sources if broken[name] != sources[name]} >= {"codecrig_pkg.sv", "stream_engine.sv"}
+    for bit, defect in enumerate(defects.DEFECTS):
+        assert f"codecrig_pkg::defects[{bit}]" in broken[defect.file]
+        assert defects.number(defect.name) == bit
+
+
+def test_a_defect_that_does_not_fit_is_named(checkout: Path) -> None:
+    engine = checkout / "hdl/rtl/stream_engine.sv"
+    engine.write_text(engine.read_text().replace("IF_GAP: branch[0] = gap_reg;", "IF_GAP: branch[0] = !(!gap_reg);"))
+    with pytest.raises(BuildError, match="defect every-missed-frame-counts: expected once, found 0 times"):
+        builder.build(defects=True)
+
+
+def test_a_twin_without_defects_says_so() -> None:
+    with pytest.raises(ValueError, match="one of position-a-frame-ahead"):
+        TwinProcess(defect="none of them")
+    with pytest.raises(TwinError, match="this build has none"):
+        TwinProcess(program=builder.build(), defect=defects.DEFECTS[0].name)

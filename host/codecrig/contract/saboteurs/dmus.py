@@ -252,7 +252,7 @@ def leaving_run_breaks_off_a_message(objects: Objects) -> None:
             super()._leave_run()
             self._back.clear()
 
-    with_streams(objects, render=Render)
+    each_stream(objects, "dmus", become(Render))
 
 
 @saboteur("MXF-PUT-07")

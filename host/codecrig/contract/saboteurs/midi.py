@@ -94,7 +94,7 @@ def leaving_run_drops_what_waits(objects: Objects) -> None:
             self._uart.flush()
             super()._silence(is_last)
 
-    with_streams(objects, render=Render)
+    each_stream(objects, "midi", become(Render))
 
 
 @saboteur("MID-STA-03")

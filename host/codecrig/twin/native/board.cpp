@@ -18,7 +18,7 @@ std::unique_ptr<Microcontroller> make_microcontroller(Board& board, const Board:
 
 Board::Board(const Settings& settings)
     : host_clock(settings.clock_ppm_micro),
-      hardware(settings.trace_file),
+      hardware(settings.trace_file, settings.defect),
       microcontroller_(make_microcontroller(*this, settings)),
       bus(host_clock, *microcontroller_) {}
 

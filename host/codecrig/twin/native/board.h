@@ -23,6 +23,7 @@ class Board {
     int64_t clock_ppm_micro = 37000000;
     uint64_t serial = 1;
     std::string trace_file;
+    int defect = -1;  // bit of the RTL's defects, in a build that has them (defects.py)
     std::string emulator;  // main.js of the emulator; empty: the firmware compiled for this machine
     std::string firmware;  // ELF file that the emulator runs
   };

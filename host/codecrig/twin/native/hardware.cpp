@@ -9,7 +9,7 @@
 
 namespace twin {
 
-Hardware::Hardware(const std::string& trace_file) : rtl_(new RtlModel(trace_file)) {
+Hardware::Hardware(const std::string& trace_file, int defect) : rtl_(new RtlModel(trace_file, defect)) {
   last_bclk_ = rtl_->pins().i2s_bclk;
   last_wires_ = wires();
   own_build_ = rtl_->build();

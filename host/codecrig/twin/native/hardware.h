@@ -20,7 +20,8 @@ class RtlModel;
 class Hardware {
  public:
   // trace_file: empty for none; needs the program variant that was built for tracing.
-  explicit Hardware(const std::string& trace_file);
+  // `defect`: see Board::Settings.
+  explicit Hardware(const std::string& trace_file, int defect = -1);
   ~Hardware();
 
   Units now() const { return now_; }

@@ -52,7 +52,7 @@ struct Options {
                "codecrig-twin: %s\n"
                "usage: codecrig-twin [--port N] [--control-port N] [--clock-ppm X] [--pace virtual|real] [--trace FILE]\n"
                "  [--serial N] [--gain-q16 N] [--noise-lsb N] [--dc-lsb N] [--delay-frames N] [--disconnected]\n"
-               "  [--emulator MAIN.JS --firmware ELF] [--watch-stdin] [--guard-seconds X] [--self-check EDGES] [--benchmark TICKS]\n",
+               "  [--emulator MAIN.JS --firmware ELF] [--defect BIT] [--watch-stdin] [--guard-seconds X] [--self-check EDGES] [--benchmark TICKS]\n",
                problem.c_str());
   std::exit(EXIT_USAGE);
 }
@@ -92,6 +92,7 @@ Options parse(int count, char** arguments) {
     else if (name == "--control-port") options.control_port = static_cast<uint16_t>(whole(name, value, 0, 65535));
     else if (name == "--clock-ppm") options.board.clock_ppm_micro = std::llround(decimal(name, value, -500000, 500000) * 1e6);
     else if (name == "--serial") options.board.serial = std::strtoull(value, nullptr, 0);
+    else if (name == "--defect") options.board.defect = static_cast<int>(whole(name, value, 0, 31));
     else if (name == "--trace") options.board.trace_file = value;
     else if (name == "--emulator") options.board.emulator = value;
     else if (name == "--firmware") options.board.firmware = value;

@@ -10,6 +10,7 @@
 #define CODECRIG_TWIN_RTL_MODEL_H
 
 #include <memory>
+#include <stdexcept>
 #include <string>
 
 #include "Vrig.h"
@@ -24,7 +25,14 @@ namespace twin {
 
 class RtlModel {
  public:
-  explicit RtlModel(const std::string& trace_file) : context_(new VerilatedContext), top_(new Vrig(context_.get())) {
+  explicit RtlModel(const std::string& trace_file, int defect = -1) : context_(new VerilatedContext), top_(new Vrig(context_.get())) {
+    if (defect >= 0) {
+#if TWIN_DEFECTS
+      top_->rootp->vlSymsp->TOP__codecrig_pkg.defects = 1u << defect;
+#else
+      throw std::runtime_error("--defect: this build has none");
+#endif
+    }
     pins().spi_cs_n = 1;
     pins().rst = 1;
     pins().i2s_adc_data = 0;
