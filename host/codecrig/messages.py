@@ -39,8 +39,6 @@ class MessageCutter:
     """
 
     def __init__(self) -> None:
-        self.stray_bytes = 0
-        """Data bytes that belonged to no message."""
         self._running = 0
         self._data = bytearray()
         self._time = 0
@@ -78,8 +76,7 @@ class MessageCutter:
     def _data_byte(self, time: int, value: int) -> Iterator[MidiMessage]:
         if not self._data:
             if not self._running:
-                self.stray_bytes += 1
-                return
+                return  # belongs to no message
             self._begin(time, self._running)
         self._data.append(value)
         wanted = message_bytes(self._data[0])

@@ -41,7 +41,6 @@ from codecrig.portcls import (
     NtStatusError,
 )
 
-SEVERAL = 6
 POLL_MS = 20
 """The port looks at a stream without a service group so often."""
 POLL_SPAN_MS = 110

@@ -53,10 +53,6 @@ class ContentRights:
             self._drm.release()
             self._drm = None
 
-    def content_of(self, stream: int) -> tuple[int, DRMRIGHTS]:
-        """Content id and rights of one stream."""
-        return self._streams.get(stream, (DEFAULT_CONTENT_ID, DRMRIGHTS()))
-
     def set_user_gates(self, send: bool) -> None:
         """The user's switch for S/PDIF: takes effect now, or when protection ends."""
         if self._user is None:

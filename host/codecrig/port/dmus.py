@@ -80,8 +80,6 @@ class DMusAllocator(IAllocatorMXF):
         self._free_buffers: deque[EventBuffer] = deque()
         self._events: dict[int, DMUS_KERNEL_EVENT] = {}
         self._buffers: dict[int, EventBuffer] = {}
-        self.obtained_events = 0
-        self.obtained_buffers = 0
 
     @property
     def most_bytes(self) -> int:
@@ -107,7 +105,6 @@ class DMusAllocator(IAllocatorMXF):
         event.ullPresTime100ns = event.ullBytePosition = 0
         event.pNextEvt = event.uData = None
         self._events[id(event)] = event
-        self.obtained_events += 1
         return event
 
     def get_buffer_size(self) -> int:
@@ -119,7 +116,6 @@ class DMusAllocator(IAllocatorMXF):
             raise NtStatusError(NTSTATUS.INSUFFICIENT_RESOURCES, f"all {self._buffer_limit} buffers are in use")
         buffer = self._free_buffers.popleft() if self._free_buffers else EventBuffer(BUFFER_BYTES)
         self._buffers[id(buffer)] = buffer
-        self.obtained_buffers += 1
         return buffer
 
     def put_buffer(self, buffer: EventBuffer) -> NTSTATUS:

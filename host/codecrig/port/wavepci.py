@@ -12,7 +12,6 @@ from functools import partial
 
 from codecrig.portcls import (
     IRQL,
-    KSALLOCATOR_FRAMING,
     KSAUDIO_POSITION,
     KSSTATE,
     NTSTATUS,
@@ -588,10 +587,6 @@ class WavePciPin(Pin):
             raise NtStatusError(NTSTATUS.INVALID_DEVICE_REQUEST, f"the format cannot change in {self._state.name}")
         self._stream.set_format(data_format)
         self.format = data_format
-
-    def allocator_framing(self) -> KSALLOCATOR_FRAMING:
-        """The packets that suit the stream best: KSPROPERTY_CONNECTION_ALLOCATORFRAMING."""
-        return self._stream.get_allocator_framing()
 
     # ------------------------------------------------------------------ closing
 

@@ -67,11 +67,6 @@ class PortWaveRTStream(IPortWaveRTStream):
         """Page lists allocated and not yet freed."""
         return len(self._lists)
 
-    @property
-    def mappings_held(self) -> int:
-        """Mappings made and not yet undone."""
-        return len(self._mappings)
-
     def allocate_pages_for_mdl(self, high_address: int, total_bytes: int) -> Mdl | None:
         self._passive("allocate_pages_for_mdl")
         pages = self._pages.take(high_address, -(-total_bytes // PAGE_BYTES)) if total_bytes > 0 else ()

@@ -238,6 +238,10 @@ def test_a_looped_client_buffer_goes_round(port: PortWaveCyclic, paper: PaperMin
         assert pin.position() == KSAUDIO_POSITION(at * MS % len(client), (at + 40) * MS % len(client))
     # Byte 0 is passed in the services at 10, 30, 60, 80 ms; byte 12 ms in those at 20, 40, 70, 90 ms.
     assert fired == [(at in (10, 30, 60, 80), at in (20, 40, 70, 90)) for at in range(10, 110, 10)]
+    pin.remove_position_event(early)
+    for at in range(110, 140, 10):
+        service(port, paper, at * MS % BUFFER)
+    assert middle.take() and not early.take()
 
 
 def test_capture_follows_the_device(port: PortWaveCyclic, paper: PaperMiniport) -> None:
