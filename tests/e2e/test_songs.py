@@ -1,6 +1,7 @@
 """MIDI files through `codecrig play`, compared at the MIDI output."""
 
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,45 @@ def test_events_leave_at_their_times(board: Board) -> None:
     assert 0 <= min(before_sysex) and max(before_sysex) < board.clock.ticks(0.000_032)
     board.sleep(0.005)
     assert bytes(each.value for each in board.bench.midi_read()) == b"\x85\x40\x00"
+
+
+def test_ten_thousand_events_at_the_pin(board: Board) -> None:
+    """A dense file: nothing lost, reordered or altered, each byte within a bit of its time or behind the one before."""
+    source, now, messages = random.Random(3), 0, []
+    for _ in range(10_000):
+        data = bytes([source.choice((0x90, 0x80, 0xB0)), source.randrange(128), source.randrange(128)])
+        messages.append(TimedMessage(now, data))
+        now += source.choice((0, 5_000, 15_000, 20_000))
+    result = play_song(board, Song(tuple(messages)), "dmus")
+    due = [
+        (result.start_ticks + int(each.time * board.clock.rate / 10_000_000), value)
+        for each in messages
+        for value in each.data
+    ]
+    assert result.wire is not None
+    assert [each.value for each in result.wire[: len(due)]] == [value for _, value in due]
+    bit_ticks, byte_ticks, free = board.clock.ticks(1 / 31_250), 10 * 393, 0
+    for (ticks, _), each in zip(due, result.wire, strict=False):
+        assert abs(each.ticks - max(ticks, free)) <= bit_ticks
+        free = each.ticks + byte_ticks
+
+
+def test_a_long_sysex_and_running_status_come_back_whole(board: Board) -> None:
+    """From the output by cable to the input: a SysEx of 4 KiB, and data bytes that rely on the status before."""
+    sysex = b"\xf0" + bytes(n % 128 for n in range(4096)) + b"\xf7"
+    board.bench.midi_loop(True)
+    miniport = MiniportDMus(board)
+    with PortDMus(miniport, BoardSystem(board)) as port:
+        miniport.release()
+        render, capture = port.open_render(0), port.open_capture(1)
+        render.submit(100_000, sysex)
+        render.submit(100_001, b"\x93\x3c\x40\x3e\x40\x3c\x00\x3e\x00")
+        capture.set_state(KSSTATE.RUN)
+        render.set_state(KSSTATE.RUN)
+        port.system.sleep(1.4)
+        received = [message.data for message in capture.read()]
+    notes = [b"\x93\x3c\x40", b"\x93\x3e\x40", b"\x93\x3c\x00", b"\x93\x3e\x00"]
+    assert received == [sysex, *notes]
 
 
 def test_a_song_sounds(board: Board) -> None:
