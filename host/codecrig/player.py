@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +18,11 @@ from codecrig.miniport.midi import RENDER_PIN, MiniportMidi
 from codecrig.port import PortDMus, PortWaveRT, WaveRTOutput
 from codecrig.port.dmus import WINDOW_MS, HostClock
 from codecrig.port.midi import PortMidi
-from codecrig.portcls import KSSTATE, REFERENCE_TIME_PER_SECOND, Format
+from codecrig.portcls import KSSTATE, REFERENCE_TIME_PER_SECOND, Format, IUnknown
 from codecrig.song import Song, TimedMessage
 from codecrig.wave import PcmAudio, unpack_samples
 
+AnyPort = TypeVar("AnyPort", PortMidi, PortDMus, PortWaveRT)
 SongModel = Literal["midi", "dmus", "synth"]
 SONG_MODELS: tuple[SongModel, ...] = get_args(SongModel)
 """How a song can be played: raw bytes timed by the port, events timed by the board, or the synthesizer's sound."""
@@ -98,8 +99,16 @@ def play_song(board: Board, song: Song, model: SongModel = "midi", *, progress: 
     return run
 
 
+def _port(make: Callable[..., AnyPort], miniport: IUnknown, system: BoardSystem, **options: Any) -> AnyPort:
+    """The port over a miniport that ends with it: what the MIDI port has taken leaves before."""
+    try:
+        return make(miniport, system, **options)
+    finally:
+        miniport.release()
+
+
 def _play_bytes(board: Board, system: BoardSystem, song: Song, run: SongRun, progress: Progress | None) -> None:
-    with PortMidi(MiniportMidi(board), system) as port, InterruptFlag() as interrupt:
+    with _port(PortMidi, MiniportMidi(board), system) as port, InterruptFlag() as interrupt:
         pin = port.open_pin(RENDER_PIN, False)
         pin.set_state(KSSTATE.RUN)
         _forget_wire(board)
@@ -116,7 +125,7 @@ def _play_bytes(board: Board, system: BoardSystem, song: Song, run: SongRun, pro
 
 
 def _play_events(board: Board, system: BoardSystem, song: Song, run: SongRun, progress: Progress | None) -> None:
-    with PortDMus(MiniportDMus(board), system) as port, InterruptFlag() as interrupt:
+    with _port(PortDMus, MiniportDMus(board), system) as port, InterruptFlag() as interrupt:
         pin = port.open_render(dmus.RENDER_PIN)
         lead = int(LEAD_S * REFERENCE_TIME_PER_SECOND)
         for message in song.messages:
@@ -177,7 +186,7 @@ def record_song(board: Board, seconds: float, *, progress: Progress | None = Non
     """
     system = BoardSystem(board)
     taken = []
-    with PortDMus(MiniportDMus(board), system) as port, InterruptFlag() as interrupt:
+    with _port(PortDMus, MiniportDMus(board), system) as port, InterruptFlag() as interrupt:
         pin = port.open_capture(dmus.CAPTURE_PIN)
         dropped = _dropped(board)
         pin.set_state(KSSTATE.RUN)
@@ -266,8 +275,8 @@ def play_sound(board: Board, song: Song, *, progress: Progress | None = None) ->
     board.write_register(regs.FPGA_CONVERTER_CONTROL, before | CONVERTER_ENABLE)
     try:
         with (
-            PortWaveRT(MiniportWaveRT(board), system) as wave_port,
-            PortDMus(MiniportDMus(board), system, master_clock=clock) as port,
+            _port(PortWaveRT, MiniportWaveRT(board), system) as wave_port,
+            _port(PortDMus, MiniportDMus(board), system, master_clock=clock) as port,
             InterruptFlag() as interrupt,
         ):
             window_bytes = rate * WINDOW_MS // 1000 * data_format.block_bytes

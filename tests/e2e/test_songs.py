@@ -1,7 +1,9 @@
 """MIDI files through `codecrig play`, compared at the MIDI output."""
 
 import json
+import os
 import random
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,8 @@ from codecrig.board import Board, BoardSystem, open_board
 from codecrig.cli.main import run
 from codecrig.link import registers as regs
 from codecrig.miniport import MiniportDMus
-from codecrig.player import play_song, play_sound, record_song
+from codecrig.miniport.uart import MidiUart
+from codecrig.player import SONG_MODELS, SongModel, play_song, play_sound, record_song
 from codecrig.port import PortDMus
 from codecrig.port.dmus import HostClock
 from codecrig.portcls import KSSTATE, Format
@@ -58,6 +61,26 @@ def test_events_leave_at_their_times(board: Board) -> None:
     assert 0 <= min(before_sysex) and max(before_sysex) < board.clock.ticks(0.000_032)
     board.sleep(0.005)
     assert bytes(each.value for each in board.bench.midi_read()) == b"\x85\x40\x00"
+
+
+@pytest.mark.parametrize("model", SONG_MODELS[:2])
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_notes_have_ended_when_a_song_has(board: Board, model: SongModel, interrupted: bool) -> None:
+    """Whoever has the MIDI port next, or closes the board, drops what is queued then."""
+    notes = [TimedMessage(0, bytes([0x90, 40 + n, 100])) for n in range(40)]
+    late = [TimedMessage(10_000_000, b"\x90\x20\x64")] * interrupted
+
+    def press_ctrl_c(done: int, total: int) -> None:
+        if interrupted:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    result = play_song(board, Song(tuple(notes + late)), model, progress=press_ctrl_c)
+    assert result.interrupted is interrupted and result.wire is not None or interrupted
+    heard = [] if result.wire is None else result.wire
+    MidiUart(board)
+    board.sleep(0.05)
+    data = bytes(each.value for each in [*heard, *board.bench.midi_read()])
+    assert data == b"".join(each.data for each in notes) + b"".join(bytes([0x80, 40 + n, 0]) for n in range(40))
 
 
 def test_ten_thousand_events_at_the_pin(board: Board) -> None:

@@ -251,8 +251,8 @@ class DMusRenderStream(_DMusStream):
 
     An event is put back when the transmitter has its last byte. What the transmitter has not sent when RUN ends is
     taken back: it is sent in the next RUN, or dropped at STOP. A short message that has begun is finished first, and
-    notes that sound are switched off; if the transmitter stands still, the next RUN does that. A SysEx that STOP breaks
-    off is ended by the next RUN.
+    notes that sound are switched off. Inside a SysEx, or if the transmitter stands still, the next RUN goes on where it
+    was. What STOP breaks off is ended by the next RUN, or when the stream is released.
     """
 
     def __init__(self, miniport: MiniportDMus, allocator: IAllocatorMXF, master_clock: IMasterClock) -> None:
@@ -273,9 +273,7 @@ class DMusRenderStream(_DMusStream):
             if not self._uart.state().ready:
                 raise NtStatusError(NTSTATUS.INVALID_DEVICE_STATE, "the board's MIDI unit is dead")
             self._time.calibrate()
-            if self._broken_off:
-                self._broken_off = False
-                self._send_now((b"\xf7" if self._wire.in_sysex else b"") + self._wire.note_offs())
+            self._end_broken_off()
             self._state = state
             self._send()
             return NTSTATUS.SUCCESS
@@ -288,6 +286,14 @@ class DMusRenderStream(_DMusStream):
             if state is KSSTATE.STOP:
                 self._discard()
         return NTSTATUS.SUCCESS
+
+    def destroy(self) -> None:
+        try:
+            if self._state is not KSSTATE.STOP:
+                self.set_state(KSSTATE.STOP)
+            self._end_broken_off()
+        finally:
+            super().destroy()
 
     def put_message(self, event: DMUS_KERNEL_EVENT | None) -> NTSTATUS:
         if event is not None and self._state is KSSTATE.STOP:
@@ -409,6 +415,12 @@ class DMusRenderStream(_DMusStream):
                 now = self._board.events.time_ticks
                 self._back.extendleft(TimedByte(now, value) for value in reversed(self._resumption))
             self._resumption = b""
+
+    def _end_broken_off(self) -> None:
+        """The end of the SysEx and of the notes that STOP broke off."""
+        if self._broken_off:
+            self._broken_off = False
+            self._send_now((b"\xf7" if self._wire.in_sysex else b"") + self._wire.note_offs())
 
     def _send_now(self, data: bytes) -> int:
         """Send and wait; returns how many bytes have left. Those of a transmitter that stands still are dropped."""

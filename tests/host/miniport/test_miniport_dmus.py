@@ -224,6 +224,20 @@ def test_running_status_survives_a_pause(
     assert heard(board) == resumed
 
 
+def test_what_stop_broke_off_is_ended_when_the_stream_is_closed(board: Board, port: PortDMus) -> None:
+    pin = port.open_render(0)
+    pin.submit(0, NOTE)
+    pin.submit(0, b"\xf0" + bytes(1000) + b"\xf7")
+    pin.set_state(KSSTATE.RUN)
+    port.system.sleep(0.05)
+    pin.set_state(KSSTATE.STOP)
+    port.system.sleep(0.01)
+    assert heard(board)[:4] == NOTE + b"\xf0"
+    pin.close()
+    port.system.sleep(0.01)
+    assert heard(board) == b"\xf7" + NOTE_END
+
+
 def test_events_of_the_past_go_at_once_and_in_order(board: Board, port: PortDMus) -> None:
     pin = port.open_render(0)
     pin.set_state(KSSTATE.RUN)
