@@ -81,7 +81,7 @@ class MasterTime:
     """Board ticks and times of a master clock, in both directions.
 
     A clock that counts the board's own time is recognised and converted exactly; any other one is followed by its
-    offset at the last `calibrate`.
+    offset, as it was a second ago at most.
     """
 
     def __init__(self, board: Board, clock: IMasterClock) -> None:
@@ -89,6 +89,12 @@ class MasterTime:
         self._clock = clock
         self._rate = board.clock.rate
         self._offset = 0
+        self._stale_ticks = 0
+
+    def refresh(self) -> None:
+        """`calibrate`, unless that was done less than a second ago."""
+        if self._board.events.time_ticks >= self._stale_ticks:
+            self.calibrate()
 
     def calibrate(self) -> None:
         """Compare both clocks: two reads of the board's time around one of the master's."""
@@ -96,6 +102,7 @@ class MasterTime:
         time = self._clock.get_time()
         after = self._nominal(self._board.clock.now())
         self._offset = 0 if before <= time <= after else time - (before + after) // 2
+        self._stale_ticks = self._board.events.time_ticks + self._board.clock.ticks(1)
 
     def _nominal(self, ticks: int) -> int:
         return ticks * REFERENCE_TIME_PER_SECOND * self._rate.denominator // self._rate.numerator
@@ -329,6 +336,7 @@ class DMusRenderStream(_DMusStream):
         self._stop_retry()
         self._resume()
         try:
+            self._time.refresh()
             state = self._uart.state()
             self._forget_sent(state.queued)
             wanted, too_early = self._next_bytes(RING_RECORDS - state.queued)
@@ -512,6 +520,8 @@ class DMusCaptureStream(_DMusStream):
         if event is not None:
             self._allocator.put_message(event)
             return NTSTATUS.SUCCESS
+        if self._received:
+            self._time.refresh()
         while self._received:
             try:
                 made = self._allocator.get_message()

@@ -4,6 +4,7 @@ And input of which there is too much, clocks that jump, streams that never end."
 from __future__ import annotations
 
 import random
+from fractions import Fraction
 
 import pytest
 
@@ -106,14 +107,20 @@ def test_events_are_conserved_and_bytes_keep_their_order(seed: int) -> None:
 
 
 class JumpingClock(IMasterClock):
-    """The machine's time, with jumps."""
+    """The machine's time, with drift and jumps."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, ppm: int = 0) -> None:
         self._clock = MasterClock(system)
+        self._ppm = ppm
         self.jump = 0
 
     def get_time(self) -> int:
-        return self._clock.get_time() + self.jump
+        time = self._clock.get_time()
+        return time + time * self._ppm // 1_000_000 + self.jump
+
+    def ticks_at(self, time: int, rate: Fraction) -> Fraction:
+        """Board ticks at which this clock shows `time`, as it jumped last."""
+        return (time - self.jump) * rate / 10_000_000 / (1 + Fraction(self._ppm, 1_000_000))
 
 
 @pytest.mark.parametrize("jump", [5_000_000, -5_000_000])
@@ -133,6 +140,38 @@ def test_a_master_clock_that_jumps_loses_nothing(jump: int) -> None:
             system.sleep(1.5)
             sent = [each.value for each in board.bench.midi_read()]
             assert sent[2::3] == list(range(100))
+
+
+@pytest.mark.parametrize("jump", [0, 5_000_000, -5_000_000])
+@pytest.mark.parametrize("ppm", [1_000, -1_000])
+def test_bytes_follow_another_master_clock(ppm: int, jump: int) -> None:
+    """A master that drifts and jumps once: two seconds later, bytes leave at its times again."""
+    with open_board("model") as board:
+        system = BoardSystem(board)
+        clock = JumpingClock(system, ppm)
+        miniport = MiniportDMus(board)
+        with PortDMus(miniport, system, master_clock=clock) as port:
+            miniport.release()
+            render, capture = port.open_render(0), port.open_capture(1)
+            board.bench.midi_loop(True)
+            for value in range(120):
+                render.submit(value * 500_000, bytes([0xB0, 7, value]))
+            capture.set_state(KSSTATE.RUN)
+            render.set_state(KSSTATE.RUN)
+            system.sleep(2)
+            clock.jump = jump
+            system.sleep(4.8)
+            ahead = render.master_time(0) - capture.master_time(0)
+            late = [message.time - ahead - message.data[2] * 500_000 for message in capture.read()]
+            sent = board.bench.midi_read()
+    begin = render.master_time(0)
+    due = [clock.ticks_at(begin + each.value * 500_000, board.clock.rate) for each in sent[2::3]]
+    off = [
+        float((each.ticks - 2 * 3930 - ticks) / board.clock.rate) for each, ticks in zip(sent[2::3], due, strict=True)
+    ]
+    assert len(off) > 90
+    assert max(map(abs, off[85:])) < 0.0015
+    assert max(map(abs, late[85:])) < 20_000
 
 
 def test_too_many_messages_are_refused() -> None:
