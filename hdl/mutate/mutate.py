@@ -124,6 +124,8 @@ MODULES = (
             *(f"every_format/sample_bytes={width}/channels=2" for width in (3, 4)),
             *(f"intervals/capture={capture}/queue={not capture}" for capture in (False, True)),
             "intervals/capture=False/queue=False",
+            "eight_bit/channels=1",
+            "eight_bit/channels=3",
             "four_streams",
         ),
     ),
