@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from codecrig.board import Bench
+from codecrig.board import Bench, monitor_register
 from codecrig.contract import Check, Objects, Rig, RuleResult, Runner, Verdict, all_rules
+from codecrig.link import registers as regs
 from codecrig.link.registers import InputSelect
 from codecrig.miniport.wavert import MiniportWaveRT
 from codecrig.port.wavert import PortWaveRTStream
@@ -118,6 +119,18 @@ def test_what_is_left_behind_does_not_reach_the_next_check() -> None:
         assert runner.board is first
         assert runner.judge(Check(rule, forgets_a_stream, 0.0)).verdict is Verdict.PASSED
         assert runner.judge(Check(rule, opens_it_again, 0.0)).verdict is Verdict.PASSED
+
+
+def test_the_referee_goes_home_with_its_check() -> None:
+    """Left on, it would count on, and make a model work frame by frame."""
+
+    def watches(rig: Rig) -> None:
+        """Watches an address range."""
+        rig.monitor(0, 4095, number=1)
+
+    with Runner.by_name("model") as runner:
+        runner.judge(Check(all_rules()["WRT-STA-02"], watches, 0.0))
+        assert runner.board.read_register(monitor_register(1, regs.MONITOR_CONTROL)) == 0
 
 
 def test_the_trace_knows_caller_context_and_order() -> None:

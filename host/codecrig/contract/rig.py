@@ -242,7 +242,9 @@ class Rig:
 
     def monitor(self, low: int, high: int, *, outside: bool = False, number: int = 0) -> BusMonitor:
         """The referee at the memory port, counting accesses to bytes `low` to `high` (inclusive), or all others."""
-        return BusMonitor(self.board, number, low, high, outside)
+        monitor = BusMonitor(self.board, number, low, high, outside)
+        self.keep(monitor)
+        return monitor
 
 
 class BusMonitor:
@@ -265,6 +267,10 @@ class BusMonitor:
         """Count from 0 again."""
         control = self._control | 1 << regs.MONITOR_CONTROL_CLEAR_LSB
         self._board.write_register(monitor_register(self.number, regs.MONITOR_CONTROL), control)
+
+    def close(self) -> None:
+        """Count no more."""
+        self._board.write_register(monitor_register(self.number, regs.MONITOR_CONTROL), 0)
 
     def counts(self) -> tuple[int, int]:
         """(reads, writes) of words since the last clear."""
