@@ -224,13 +224,14 @@ class MidiUart:
         """Queue bytes behind those that are queued; returns how many there was room for.
 
         Each leaves at its time, or at once if that has passed; the next one waits for it. A time further ahead than
-        87 s cannot be told from a past one, so keep such bytes back. `state` saves reading it again.
+        87 s may be taken for a past one, so keep such bytes back. `state` saves reading it again.
         """
         state = self.state() if state is None else state
         accepted = data[: RING_RECORDS - state.queued]
         if not accepted:
             return 0
-        packed = b"".join(struct.pack("<IBxxx", each.ticks & _MASK32, each.value) for each in accepted)
+        now = self.board.events.time_ticks  # the ring would take a time long past for one to come
+        packed = b"".join(struct.pack("<IBxxx", max(each.ticks, now) & _MASK32, each.value) for each in accepted)
         writes, done = [], 0
         for piece in _pieces(regs.MIDI_TX_RING_BASE, state.tx_producer, len(accepted)):
             writes.append(Request.write(piece.address, packed[done : done + piece.length]))

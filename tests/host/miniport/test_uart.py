@@ -36,6 +36,16 @@ def test_bytes_leave_at_their_times_and_in_order(board: Board, system: BoardSyst
     assert all(0 <= each.ticks - (start + n * gap) < bit_ticks for n, each in enumerate(sent))
 
 
+@pytest.mark.parametrize("seconds", [100, 200, 300, 400])
+def test_a_time_long_past_is_no_time_to_come(board: Board, system: BoardSystem, seconds: int) -> None:
+    """Records hold 32 bits of a time: half of them, 175 s, are the future."""
+    system.sleep(seconds)
+    uart = MidiUart(board)
+    uart.send([TimedByte(0, 0xFE)])
+    system.sleep(3 * BYTE_S)
+    assert [each.value for each in board.bench.midi_read()] == [0xFE]
+
+
 def test_a_held_or_flushed_byte_does_not_leave(board: Board, system: BoardSystem) -> None:
     uart = MidiUart(board)
     uart.hold(True)
