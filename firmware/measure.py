@@ -17,7 +17,7 @@ from typing import Any
 
 from codecrig import client
 from codecrig.board import Board, EventRecord, open_board
-from codecrig.link import Request
+from codecrig.link import Link, Reply, Request
 from codecrig.link import registers as regs
 from codecrig.link.usb import UsbLink
 from codecrig.portcls import Format
@@ -113,23 +113,102 @@ def throughput(board: Board, total_bytes: int = 262_144) -> list[Flow]:
     ]
 
 
-def stream(board: Board, seconds: float, bits: int, latencies_ms: list[float] | None = None) -> Flow:
-    """48 kHz stereo both ways through WaveRT; must come back bit for bit. Adds the delays of events, if asked."""
+def throughput_listening(board: Board, total_bytes: int = 262_144) -> list[Flow]:
+    """Audio memory written and read through a view, while somebody wants to hear of events."""
+    view = board.memory_view(0, 65536)
+    data = random.Random(4).randbytes(16384)
+    spans = range(0, total_bytes, len(data))
+
+    def write() -> int:
+        for span in spans:
+            view.write(span % 65536, data)
+        return total_bytes
+
+    def read() -> int:
+        for span in spans:
+            view.read(span % 65536, len(data))
+        return total_bytes
+
+    unsubscribe = board.events.subscribe(None, lambda record: None)
+    try:
+        return [
+            flow(board, "out, events are heard meanwhile", write),
+            flow(board, "in, events are heard meanwhile", read),
+        ]
+    finally:
+        unsubscribe()
+
+
+class AnswerWatch(Link):
+    """A link that notes when each of a board's event records was taken, and when the host's answer was carried out.
+
+    The answer is the write of EVENT_CONSUMER, behind those that clear the causes.
+    """
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._link = board.link
+        self._waiting: list[EventRecord] = []
+        self.name, self.serial = self._link.name, self._link.serial
+        self.at_host: list[float] = []
+        self.answered: list[float] = []
+        board.link = self
+        self._unsubscribe = board.events.subscribe(None, self._note)
+
+    def _age_ms(self, record: EventRecord) -> float:
+        return ticks_to_ms(self._board.bench.statistics()["ticks"] - record.time_ticks)
+
+    def _note(self, record: EventRecord) -> None:
+        self._waiting.append(record)
+        self.at_host.append(self._age_ms(record))
+
+    def exchange(self, requests: Sequence[Request]) -> list[Reply]:
+        # What comes behind the answer has nothing to do with it, and may be a WAIT: so the answer goes alone.
+        answers = [index for index, each in enumerate(requests) if self._is_answer(each)]
+        behind = answers[0] + 1 if answers else 0
+        replies: list[Reply] = []
+        for part in (requests[:behind], requests[behind:]):
+            if part:
+                replies += self._link.exchange(part)
+                self._note_answers(part)
+        return replies
+
+    @staticmethod
+    def _is_answer(request: Request) -> bool:
+        return request.address == regs.FPGA_EVENT_CONSUMER and bool(request.data)
+
+    def _note_answers(self, requests: Sequence[Request]) -> None:
+        if any(map(self._is_answer, requests)):
+            self.answered += map(self._age_ms, self._waiting)
+            self._waiting.clear()
+
+    def send(self, requests: Sequence[Request]) -> None:
+        self._link.send(requests)
+        self._ahead.append(requests)
+
+    def receive(self) -> list[Reply]:
+        replies = self._link.receive()
+        self._note_answers(self._ahead.popleft())
+        return replies
+
+    def host_time_ns(self) -> int:
+        return self._link.host_time_ns()
+
+    def close(self) -> None:
+        """Give the board its own link back."""
+        self._unsubscribe()
+        self._board.link = self._link
+
+
+def stream(board: Board, seconds: float, bits: int) -> Flow:
+    """48 kHz stereo both ways through WaveRT; must come back bit for bit."""
     form = Format(48000, 2, bits)
     data = random.Random(2).randbytes(round(seconds * 48000) * form.block_bytes)
     if bits == 32:  # of which 24 count
         data = b"".join(b"\0" + data[at + 1 : at + 4] for at in range(0, len(data), 4))
 
-    def note(record: EventRecord) -> None:
-        if latencies_ms is not None:
-            latencies_ms.append(ticks_to_ms(board.bench.statistics()["ticks"] - record.time_ticks))
-
     def run() -> int:
-        unsubscribe = board.events.subscribe(None, note)
-        try:
-            result = client.loopback(board, data, form, tail_frames=100)
-        finally:
-            unsubscribe()
+        result = client.loopback(board, data, form, tail_frames=100)
         captured = result.captured or b""
         lead = captured.index(data[: 64 * form.block_bytes])
         if captured[lead : lead + len(data)] != data or result.underruns or result.overruns:
@@ -137,6 +216,13 @@ def stream(board: Board, seconds: float, bits: int, latencies_ms: list[float] | 
         return 2 * len(data)
 
     return flow(board, f"48 kHz stereo {bits} bit both ways", run)
+
+
+def stream_latency(board: Board, seconds: float, bits: int) -> tuple[list[float], list[float]]:
+    """Delays in ms of the events of such streams: record at the host; its answer carried out."""
+    with AnswerWatch(board) as watch:
+        stream(board, seconds, bits)
+    return watch.at_host, watch.answered
 
 
 def ticks_to_ms(ticks: int) -> float:
@@ -219,18 +305,19 @@ def main() -> int:
     options = parser.parse_args()
     with open_board(options.board) as board:
         deepest_calls(board)
-        flows = throughput(board)
+        flows = throughput(board) + throughput_listening(board)
         at_host, answered = latency(board)
-        loaded: list[float] = []
-        flows.append(stream(board, options.seconds, 24, loaded))
+        flows.append(stream(board, options.seconds, 24))
         flows.append(stream(board, options.seconds, 32))
+        loaded = stream_latency(board, options.seconds, 24)
         print_flows(flows)
         print()
         print_delays(
             [
                 ("timer event, its record at the host", at_host),
                 ("the same, host's answer carried out", answered),
-                ("any event while 24 bit stream both ways", loaded),
+                ("24 bit stream both ways: any event, its record at the host", loaded[0]),
+                ("the same, host's answer carried out", loaded[1]),
             ]
         )
         mcu: dict[str, Any] | None = board.bench.statistics().get("microcontroller")

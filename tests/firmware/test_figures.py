@@ -49,6 +49,12 @@ def test_throughput_and_cycles(emulated: Board) -> None:
         assert load.cycles_per_packet is not None and 500 < load.cycles_per_packet <= MOST_CYCLES_PER_PACKET, load.name
 
 
+def test_throughput_while_events_are_heard(emulated: Board) -> None:
+    written, read = measure.throughput_listening(emulated, 65536)
+    assert written.out_rate >= 0.9 * LEAST_OUT_BYTES_PER_S  # looking at the event ring costs at most a tenth
+    assert read.in_rate >= 0.9 * LEAST_OUT_BYTES_PER_S
+
+
 def test_duplex_leaves_a_part_of_the_bus(emulated: Board) -> None:
     flow = measure.stream(emulated, 0.2, 24)
     assert 0.3 < flow.bus_busy <= 1 - BUS_TO_SPARE
@@ -59,6 +65,13 @@ def test_a_waiting_host_hears_of_events_in_time(emulated: Board) -> None:
     at_host, answered = measure.latency(emulated, 40)
     assert min(at_host) > 0.05 and all(early < late for early, late in zip(at_host, answered, strict=True))
     assert measure.share_within(answered) == 1.0
+
+
+def test_a_host_in_the_middle_of_long_transfers_hears_of_events_in_time(emulated: Board) -> None:
+    at_host, answered = measure.stream_latency(emulated, 0.4, 24)
+    assert len(at_host) == len(answered) >= 40
+    assert min(at_host) > 0.05 and min(answered) > 0.2
+    assert measure.share_within(answered) >= 0.99
 
 
 def test_stack_and_bus_are_clean(emulated: Board) -> None:

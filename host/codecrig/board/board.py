@@ -6,6 +6,7 @@ It knows the register contract and no audio: formats, buffers and stream logic l
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,9 +16,9 @@ from typing import TYPE_CHECKING, Self
 from codecrig.board.bench import Bench
 from codecrig.board.clock import BoardClock, join_time
 from codecrig.board.errors import BoardError
-from codecrig.board.events import Events
+from codecrig.board.events import LOOK_BYTES, Events
 from codecrig.board.profile import BoardProfile
-from codecrig.link import Link, LinkError, Request, Status
+from codecrig.link import Link, LinkError, Reply, Request, Status, wire
 from codecrig.link import registers as regs
 from codecrig.link.registers import Cause, StreamState
 
@@ -26,6 +27,17 @@ if TYPE_CHECKING:
 
 LONGEST_WAIT_S = 1.0
 """Longest single WAIT in board time, well inside every transport time-out; longer waits are cut into these."""
+DEAF_BYTES = 1024
+"""Longest data during which no event is heard: a millisecond of a full-speed bus."""
+_LOOK, _ANSWER, _RECORDS = -1, -2, -3
+"""Numbers of requests that are not the caller's."""
+_LOOK_OUT_BYTES = wire.HEADER_BYTES
+_LOOK_REPLY_BYTES = wire.HEADER_BYTES + LOOK_BYTES
+BATCH_OUT_BYTES = 11 * wire.PACKET_BYTES - _LOOK_OUT_BYTES
+"""Data written between two looks at the event ring. With the look a batch fills its packets, and so do its replies,
+64 bytes, which therefore leave at once."""
+BATCH_REPLY_BYTES = 8 * wire.PACKET_BYTES - _LOOK_REPLY_BYTES
+"""The same for data read. Less, because what was asked for ahead comes before the answer to anything else."""
 SNAPSHOT_TRIES = 3
 """The engine serves a snapshot between two visits (microseconds); each try is a round trip."""
 STOP_TRIES = 50
@@ -200,8 +212,72 @@ class Board:
     # ------------------------------------------------------------ requests
 
     def transact(self, requests: Sequence[Request]) -> list[bytes]:
-        """Exchange requests; returns the bytes of each reply. Raises BoardError naming address and status."""
-        replies = self.link.exchange(requests)
+        """Exchange requests; returns the bytes of each reply. Raises BoardError naming address and status.
+
+        Events that were delivered are acknowledged ahead of them.
+        """
+        answer = self.events.take_acknowledgement()
+        sent = [*answer, *requests]
+        return self._data(sent, self.link.exchange(sent))[len(answer) :] if sent else []
+
+    def transact_and_listen(self, requests: Sequence[Request]) -> list[bytes]:
+        """`transact` for READs and WRITEs of much data: meanwhile events are delivered, about every half millisecond.
+
+        The data goes in batches, one sent ahead, each with a look at the event ring. Handlers run between two of them,
+        as they do in `pump`. The replies of each batch fill whole packets (its look is made as long as that takes), or
+        the last of them would leave only with those of the next.
+        """
+        if not self.events.listening or sum(request.length for request in requests) <= DEAF_BYTES:
+            return self.transact(requests)
+        parts: dict[int, list[bytes]] = {index: [] for index in range(len(requests))}
+        ahead: deque[list[tuple[int, Request]]] = deque()
+
+        def send(batch: list[tuple[int, Request]]) -> None:
+            reply_bytes = sum(wire.HEADER_BYTES + (0 if request.data else request.length) for _, request in batch)
+            filling = -(reply_bytes + _LOOK_REPLY_BYTES) % wire.PACKET_BYTES & ~3
+            batch = [*batch, (_LOOK, Request.read(regs.FPGA_EVENT_PRODUCER, LOOK_BYTES + filling))]
+            ahead.append(batch)
+            self.link.send([request for _, request in batch])
+
+        def receive() -> None:
+            batch = ahead.popleft()
+            data = self._data([request for _, request in batch], self.link.receive())
+            for (index, _), part in zip(batch, data, strict=True):
+                if index == _LOOK:
+                    self.events.look(part)
+                else:
+                    parts.setdefault(index, []).append(part)
+
+        def serve() -> None:
+            """Deliver what the latest look told of, with nothing ahead any more."""
+            while count := self.events.waiting:
+                ahead.append([(_RECORDS, request) for request in self.events.slot_reads(count)])
+                self.link.send([request for _, request in ahead[-1]])
+                while ahead:
+                    receive()
+                self.events.deliver(count, b"".join(parts.pop(_RECORDS)))
+                self.events.acknowledge()
+
+        try:
+            send([(_ANSWER, request) for request in self.events.take_acknowledgement()])
+            for batch in wire.batches(requests, BATCH_OUT_BYTES, BATCH_REPLY_BYTES):
+                send(batch)
+                if len(ahead) > 1:
+                    receive()
+                    serve()
+            while ahead:
+                receive()
+                serve()
+        except BoardError:
+            while ahead:  # a request was refused: the link is to be used again
+                ahead.popleft()
+                self.link.receive()
+            raise
+        return [b"".join(parts[index]) for index in range(len(requests))]
+
+    @staticmethod
+    def _data(requests: Sequence[Request], replies: Sequence[Reply]) -> list[bytes]:
+        """The data of replies. Raises BoardError for the first that is not OK."""
         for request, reply in zip(requests, replies, strict=True):
             if reply.status is not Status.OK:
                 raise BoardError(
@@ -239,22 +315,20 @@ class Board:
         if address < 0 or length < 0 or address + length > self.profile.memory.audio_bytes:
             memory_bytes = self.profile.memory.audio_bytes
             raise ValueError(f"{address}..{address + length} is outside {memory_bytes} bytes of audio memory")
-        return BoardMemoryView(self.transact, address, length)
+        return BoardMemoryView(self.transact_and_listen, address, length)
 
     # ------------------------------------------------------------ streams
 
-    def snapshot(self, stream: int, *, reads_ahead: int = 0) -> Snapshot:
+    def snapshot(self, stream: int) -> Snapshot:
         """State, position and counters of one stream. One exchange.
 
         All of one tick, but underruns and overruns, which are read just before, and the times, read just behind.
-        So many reads of a register go ahead, each of which takes a part of a frame: for a series of snapshots that must
-        not hit the same place in every frame.
         """
         counters = Request.read(stream_register(stream, regs.STREAM_STATUS), 16)
         block = Request.read(stream_register(stream, regs.STREAM_SNAPSHOT), _SNAPSHOT_BLOCK.size)
         # The counters are read between the order and the snapshot: time for the engine to take it.
         order = Request.write_word(stream_register(stream, regs.STREAM_SNAPSHOT), 1)
-        *_, counted, data = self.transact([counters] * reads_ahead + [order, counters, block])
+        *_, counted, data = self.transact([order, counters, block])
         for _ in range(SNAPSHOT_TRIES - 1):
             if not data[1] & _SNAPSHOT_PENDING >> 8:
                 break

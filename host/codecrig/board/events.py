@@ -1,8 +1,8 @@
 """Events: records from the board's ring, fetched with WAIT and handed to subscribers.
 
-One exchange does a whole round: it acknowledges the records of the round before, waits, reads board time and the ring's
-counts, and reads the next few slots. So causes are cleared and EVENT_CONSUMER moves with the next round (or with
-`acknowledge`), never before the records were taken.
+One exchange does a whole round: it waits, reads board time and the ring's counts, and reads the next few slots. Causes
+are cleared and EVENT_CONSUMER moves ahead of whatever is exchanged next (or with `acknowledge`), never before the
+records were taken.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ anything new; in full duplex a WAIT was always answered by one record. More reco
 _RECORD = struct.Struct("<BBBxIQIIII")
 _STATE = struct.Struct("<11I")
 _STATE_BYTES = _STATE.size
+LOOK_BYTES = 4
+"""Enough of it to see whether there are records."""
 _FIRST_BOARD_CAUSE = Cause.TIMER
 _CAUSES = {int(cause): cause for cause in Cause}
 
@@ -76,8 +78,8 @@ class Events:
         self._handlers: dict[int | None, list[Handler]] = {}
         self._queue: deque[EventRecord] = deque()
         self._acknowledge: list[Request] = []
-        self._consumer = 0
-        self._lost = 0
+        self._producer = self._consumer = 0
+        self._lost = self._lost_now = 0
         self._dispatching = False
         self._deliver: Callable[[Callable[[], None]], None] = lambda call: call()
         self.time_ticks = 0
@@ -87,8 +89,9 @@ class Events:
         """Call `handler` with every record of `stream`'s own causes, or with every record of all if `stream` is None.
 
         A cause of the board in place of a stream, such as `Cause.MIDI_RECEIVED`, subscribes to that. Handlers run
-        inside `Board.pump` in the order of subscription, those of a stream before those of all. They may use the board
-        but must not pump. Returns the function that ends the subscription.
+        inside `Board.pump`, or between two parts of a long access to audio memory, in the order of subscription, those
+        of a stream before those of all. They may use the board but must not pump. Returns the function that ends the
+        subscription.
         """
         handlers = self._handlers.setdefault(stream, [])
         handlers.append(handler)
@@ -111,50 +114,56 @@ class Events:
     def restart(self) -> None:
         """Forget what is in the ring and start with the next record."""
         state = self._transact([Request.read(regs.FPGA_TIME_HI, _STATE_BYTES)])[0]
-        producer, self._lost = self._take_state(state)
-        self._consumer = producer
+        self._lost = self._lost_now = self._take_state(state)
+        self._consumer = producer = self._producer
         self._queue.clear()
         self._acknowledge = []
         self._transact([Request.write_word(regs.FPGA_EVENT_CONSUMER, producer)])
 
     def acknowledge(self) -> None:
-        """Clear the causes of records already taken and move EVENT_CONSUMER now, instead of with the next round."""
+        """Clear the causes of records already delivered and move EVENT_CONSUMER now, not with the next exchange."""
         if self._acknowledge:
-            self._transact(self._acknowledge)
-            self._acknowledge = []
+            self._transact(())
 
-    def round(self, deadline_ticks: int | None = None) -> int:
-        """Wait for an event until `deadline_ticks` (None: do not wait), take all records, call the handlers.
+    def take_acknowledgement(self) -> list[Request]:
+        """What clears the causes of records already delivered and moves EVENT_CONSUMER; for the next exchange.
+
+        None while a handler is at work.
+        """
+        if self._dispatching:
+            return []
+        requests, self._acknowledge = self._acknowledge, []
+        return requests
+
+    @property
+    def listening(self) -> bool:
+        """Somebody wants to hear of events, and may now: no handler is at work."""
+        return not self._dispatching and any(self._handlers.values())
+
+    def look(self, data: bytes) -> None:
+        """Note what a read of LOOK_BYTES or more from EVENT_PRODUCER on says: whether records wait."""
+        self._producer = int.from_bytes(data[:LOOK_BYTES], "little")
+
+    @property
+    def waiting(self) -> int:
+        """Records that were in the ring when it was last looked at, and not taken."""
+        count = (self._producer - self._consumer) & 0xFFFFFFFF
+        if count > self._ring_records:
+            raise BoardError(
+                f"expected at most {self._ring_records} records in the event ring; found EVENT_PRODUCER "
+                f"{self._producer} with {self._consumer} taken; next step: open the board again, it was probably reset"
+            )
+        return count
+
+    def deliver(self, count: int, data: bytes) -> int:
+        """Take the next `count` records from `data`, which `slot_reads` gave, and call the handlers.
 
         Returns the number of records delivered. Raises EventsLost, after delivery, if records are missing.
         """
-        if self._dispatching:
-            raise BoardError("events cannot be pumped inside an event handler: return from it first")
-        requests = self._acknowledge.copy()
-        if deadline_ticks is not None and deadline_ticks > self.time_ticks and not self._queue:
-            requests.append(Request.wait(deadline_ticks))
-        leading = len(requests)
-        requests.append(Request.read(regs.FPGA_TIME_HI, _STATE_BYTES))
-        requests += self._slot_reads(self._consumer, PREFETCH_RECORDS)
-        replies = self._transact(requests)
-        self._acknowledge = []
-        producer, lost = self._take_state(replies[leading])
-        count = (producer - self._consumer) & 0xFFFFFFFF
-        if count > self._ring_records:
-            raise BoardError(
-                f"expected at most {self._ring_records} records in the event ring; found EVENT_PRODUCER {producer} "
-                f"with {self._consumer} taken; next step: open the board again, it was probably reset"
-            )
-        problem = ""
-        if count:
-            data = b"".join(replies[leading + 1 :])
-            if count > PREFETCH_RECORDS:
-                rest = self._slot_reads(self._consumer + PREFETCH_RECORDS, count - PREFETCH_RECORDS)
-                data += b"".join(self._transact(rest))
-            problem = self._take_records(data, count)
-        if lost != self._lost:
-            problem = f"EVENT_LOST rose by {(lost - self._lost) & 0xFFFFFFFF}"
-            self._lost = lost
+        problem = self._take_records(data, count) if count else ""
+        if self._lost_now != self._lost:
+            problem = f"EVENT_LOST rose by {(self._lost_now - self._lost) & 0xFFFFFFFF}"
+            self._lost = self._lost_now
         delivered = self._dispatch()
         if problem:
             raise EventsLost(
@@ -163,9 +172,31 @@ class Events:
             )
         return delivered
 
-    def _slot_reads(self, first: int, count: int) -> list[Request]:
-        """Reads of `count` slots from record `first` on; two where the ring wraps."""
-        slot = first % self._ring_records
+    def round(self, deadline_ticks: int | None = None) -> int:
+        """Wait for an event until `deadline_ticks` (None: do not wait), take all records, call the handlers.
+
+        Returns the number of records delivered. Raises EventsLost, after delivery, if records are missing.
+        """
+        if self._dispatching:
+            raise BoardError("events cannot be pumped inside an event handler: return from it first")
+        requests = []
+        if deadline_ticks is not None and deadline_ticks > self.time_ticks and not self._queue:
+            requests.append(Request.wait(deadline_ticks))
+        leading = len(requests)
+        requests.append(Request.read(regs.FPGA_TIME_HI, _STATE_BYTES))
+        requests += self.slot_reads(PREFETCH_RECORDS)
+        replies = self._transact(requests)
+        self._lost_now = self._take_state(replies[leading])
+        data = b""
+        if count := self.waiting:
+            data = b"".join(replies[leading + 1 :])
+            if count > PREFETCH_RECORDS:
+                data += b"".join(self._transact(self.slot_reads(count - PREFETCH_RECORDS, PREFETCH_RECORDS)))
+        return self.deliver(count, data)
+
+    def slot_reads(self, count: int, skip: int = 0) -> list[Request]:
+        """Reads of `count` slots behind the next `skip` that were not taken; two where the ring wraps."""
+        slot = (self._consumer + skip) % self._ring_records
         before_wrap = min(count, self._ring_records - slot)
         bytes_each = regs.EVENT_RECORD_BYTES
         reads = [Request.read(regs.EVENT_RING_BASE + slot * bytes_each, before_wrap * bytes_each)]
@@ -173,11 +204,12 @@ class Events:
             reads.append(Request.read(regs.EVENT_RING_BASE, (count - before_wrap) * bytes_each))
         return reads
 
-    def _take_state(self, state: bytes) -> tuple[int, int]:
-        """(EVENT_PRODUCER, EVENT_LOST); keeps board time."""
+    def _take_state(self, state: bytes) -> int:
+        """EVENT_LOST. Notes the rest."""
         words = _STATE.unpack(state)
         self.time_ticks = join_time(words[0], words[1], words[2])
-        return words[8], words[10]
+        self._producer = words[8]
+        return int(words[10])
 
     def _take_records(self, data: bytes, count: int) -> str:
         """Queue records and prepare their acknowledgement. Returns what is wrong with their sequence, if anything."""

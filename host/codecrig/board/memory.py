@@ -1,4 +1,4 @@
-"""Audio memory as a `MemoryView`: every access is one exchange with the board."""
+"""Audio memory as a `MemoryView`: every access is one call of `transact`, a board's or one that listens meanwhile."""
 
 from __future__ import annotations
 

@@ -131,6 +131,12 @@ class _Lent(Link):
     def exchange(self, requests: Sequence[Request]) -> list[Reply]:
         return self._link.exchange(requests)
 
+    def send(self, requests: Sequence[Request]) -> None:
+        self._link.send(requests)
+
+    def receive(self) -> list[Reply]:
+        return self._link.receive()
+
     def host_time_ns(self) -> int:
         return self._link.host_time_ns()
 

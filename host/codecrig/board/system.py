@@ -14,8 +14,8 @@ from codecrig.portcls.memory import PAGE_BYTES
 class BoardSystem(System):
     """Memory, waiting and timers in board time, and the host's clock of one board.
 
-    The board's events arrive as interrupts. The last page of audio memory is left out: miniports keep their
-    descriptors there.
+    The board's events arrive as interrupts, while somebody waits and between two parts of a long access to memory.
+    The last page of audio memory is left out: miniports keep their descriptors there.
     """
 
     def __init__(self, board: Board) -> None:

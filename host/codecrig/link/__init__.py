@@ -7,8 +7,10 @@ A link moves requests, it does not interpret them: a refused request is a `Reply
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -75,6 +77,22 @@ class Link(ABC):
     @abstractmethod
     def exchange(self, requests: Sequence[Request]) -> list[Reply]:
         """One reply for each request, in order. Any number and size: the link splits and rejoins. Raises LinkError."""
+
+    def send(self, requests: Sequence[Request]) -> None:
+        """Send requests ahead, at most as many as fit one transfer: `receive` gives the replies.
+
+        Keeps a link busy both ways. Between `send` and the `receive` that goes with it nothing but these two may be
+        called. Where nothing can be sent ahead it is only kept until then.
+        """
+        self._ahead.append(requests)
+
+    def receive(self) -> list[Reply]:
+        """The replies to the oldest requests that were sent ahead. Raises LinkError."""
+        return self.exchange(self._ahead.popleft())
+
+    @cached_property
+    def _ahead(self) -> deque[Sequence[Request]]:
+        return deque()
 
     @abstractmethod
     def host_time_ns(self) -> int:

@@ -157,9 +157,31 @@ class _RecordedLink(Link):
         except LinkError as error:
             self._recorder._put(["e", began, _requests(requests), str(error)])
             raise
+        self._put(began, requests, replies)
+        return replies
+
+    def send(self, requests: Sequence[Request]) -> None:
+        self._ahead.append(requests)
+        try:
+            self._link.send(requests)
+        except LinkError as error:
+            self._recorder._put(["e", self._recorder.since_start_us(), _requests(self._ahead.popleft()), str(error)])
+            raise
+
+    def receive(self) -> list[Reply]:
+        requests = self._ahead.popleft()
+        began = self._recorder.since_start_us()
+        try:
+            replies = self._link.receive()
+        except LinkError as error:
+            self._recorder._put(["e", began, _requests(requests), str(error)])
+            raise
+        self._put(began, requests, replies)
+        return replies
+
+    def _put(self, began: int, requests: Sequence[Request], replies: Sequence[Reply]) -> None:
         answers = [[int(reply.status), _encoded(reply.data)] for reply in replies]
         self._recorder._put(["x", began, _requests(requests), answers])
-        return replies
 
     def host_time_ns(self) -> int:
         now = self._link.host_time_ns()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,6 +62,17 @@ def udev_rule(vendor_id: int, product_id: int, product: str = "codecrig") -> str
     return (
         f'SUBSYSTEM=="usb", ATTR{{idVendor}}=="{vendor_id:04x}", ATTR{{idProduct}}=="{product_id:04x}", '
         f'ATTR{{product}}=="{product}*", TAG+="uaccess", MODE="0660", GROUP="plugdev"'
+    )
+
+
+def refusal_help(product: str) -> str:
+    """What to do about a board whose firmware refuses its chip and says so in the product string; empty if it runs."""
+    name, _, refusal = product.partition(": ")
+    if name.split()[:1] != ["codecrig"] or not refusal:
+        return ""
+    return (
+        f"the firmware does not run on this chip: it {refusal}; next step: take another board "
+        f"(the revision is printed on the chip: RP2-B2 is the first that will do)"
     )
 
 
@@ -124,6 +136,7 @@ def _describe(device: Any) -> UsbDevice:
             problem = _permission_help(device.idVendor, device.idProduct)
         else:
             problem = f"cannot be read: {error}"
+    problem = problem or refusal_help(product)
     text = f"usb {device.idVendor:04x}:{device.idProduct:04x} bus {device.bus} address {device.address}"
     return UsbDevice(device.idVendor, device.idProduct, product, serial, text, problem)
 
@@ -174,6 +187,7 @@ class UsbLink(Link):
         self._close_backend = close_backend
         self._sequence = 0
         self._dirty = False
+        self._sent: deque[Exchange] = deque()
         self._closed = False
         self._detached = False
         out, into = (
@@ -261,6 +275,41 @@ class UsbLink(Link):
         except usb.core.USBError as error:
             raise self._failure(exchange.next_name(), error) from error
         self._dirty = False
+        return exchange.replies()
+
+    def send(self, requests: Sequence[Request]) -> None:
+        exchange = Exchange(requests, self._sequence, behind=self._sent[-1] if self._sent else None)
+        (transfer,) = exchange.transfers
+        try:
+            if self._dirty and not self._sent:
+                self._recover()
+            self._dirty = True
+            self._sequence = (self._sequence + exchange.pieces) & 0xFFFF
+            self._send(transfer.data)
+        except BaseException as error:
+            self._sent.clear()
+            if isinstance(error, usb.core.USBError):
+                raise self._failure(exchange.next_name(), error) from error
+            raise
+        exchange.sent(transfer)
+        self._sent.append(exchange)
+
+    def receive(self) -> list[Reply]:
+        exchange = self._sent[0]
+        try:
+            while exchange.outstanding_bytes:
+                missing = exchange.outstanding_bytes - exchange.partial_bytes
+                coming = sum(each.outstanding_bytes for each in self._sent) - exchange.partial_bytes
+                whole = -(-missing // PACKET_BYTES) * PACKET_BYTES
+                # Whole packets come when they are full. If the last one will not be, the end of all replies ends it.
+                self._receive(exchange, whole if whole <= coming else _READ_BYTES)
+        except BaseException as error:
+            self._sent.clear()
+            if isinstance(error, usb.core.USBError):
+                raise self._failure(exchange.next_name(), error) from error
+            raise
+        self._sent.popleft()
+        self._dirty = bool(self._sent)
         return exchange.replies()
 
     def host_time_ns(self) -> int:

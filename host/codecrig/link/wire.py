@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from codecrig.link import LinkError, Reply, Request
@@ -161,6 +161,31 @@ def plan(requests: Sequence[Request], first_sequence: int = 0) -> list[Transfer]
     return transfers
 
 
+def batches(requests: Sequence[Request], out_bytes: int, reply_bytes: int) -> Iterator[list[tuple[int, Request]]]:
+    """Requests, cut where need be, in groups of at most so many bytes each way, headers included.
+
+    Each comes with the number of the caller's request that it is a part of. READs and WRITEs only.
+    """
+    batch: list[tuple[int, Request]] = []
+    out_room, reply_room = out_bytes, reply_bytes
+    for index, request in enumerate(requests):
+        done = 0
+        while done < request.length:
+            write = request.operation is Operation.WRITE
+            part = min(request.length - done, (out_room if write else reply_room) - HEADER_BYTES, PIECE_BYTES)
+            if part <= 0 or out_room < HEADER_BYTES or reply_room < HEADER_BYTES:
+                yield batch
+                batch, out_room, reply_room = [], out_bytes, reply_bytes
+                continue
+            data = request.data[done : done + part]
+            batch.append((index, Request(request.operation, request.address + done, part, data)))
+            out_room -= HEADER_BYTES + len(data)
+            reply_room -= HEADER_BYTES + (0 if write else part)
+            done += part
+    if batch:
+        yield batch
+
+
 class ReplyParser:
     """Cuts a byte stream into replies. Bytes may come in portions of any size."""
 
@@ -195,12 +220,16 @@ class ReplyParser:
 class Exchange:
     """Book-keeping of one exchange: what to send, what is outstanding, what came back, in order."""
 
-    def __init__(self, requests: Sequence[Request], first_sequence: int = 0) -> None:
+    def __init__(self, requests: Sequence[Request], first_sequence: int = 0, *, behind: Exchange | None = None) -> None:
+        """`behind`: one that was sent before and is not complete. Its last packet may hold the first reply."""
         self.transfers = plan(requests, first_sequence)
         self.outstanding_bytes = 0
         """Bytes that good replies to everything sent and not yet answered would have."""
         self._expected: deque[Piece] = deque()
-        self._parser = ReplyParser()
+        self._next: Exchange | None = None
+        self._parser: ReplyParser = behind._parser if behind else ReplyParser()
+        if behind:
+            behind._next = self
         self._status = [Status.OK] * len(requests)
         self._data: list[list[bytes]] = [[] for _ in requests]
 
@@ -228,12 +257,20 @@ class Exchange:
                 f"{error} in {data[:24].hex(' ')}",
                 "close the board and open it again",
             ) from error
+        exchange = self
         for header, payload in found:
-            self._take(header, payload)
+            while not exchange._expected and exchange._next:
+                exchange = exchange._next
+            exchange._take(header, payload)
+
+    @property
+    def partial_bytes(self) -> int:
+        """Bytes of a reply that is not complete yet."""
+        return self._parser.partial_bytes
 
     def replies(self) -> list[Reply]:
         """The replies, rejoined. A request that failed in any piece has the first bad status and no data."""
-        if self._expected or self._parser.partial_bytes:
+        if self._expected or self._parser.partial_bytes and not self._next:
             raise RuntimeError(f"{len(self._expected)} replies are still outstanding")
         return [
             Reply(status, (parts[0] if len(parts) == 1 else b"".join(parts)) if status is Status.OK else b"")

@@ -11,7 +11,7 @@ from .memory import MemoryView
 
 
 class System(ABC):
-    """Services of the machine that the port side runs on. Waiting is the only thing here that lets time pass.
+    """Services of the machine that the port side runs on. Waiting, and moving much data, lets time pass.
 
     There is one processor. An interrupt handler runs at IRQL.DEVICE, wherever the code below was; what it queued runs
     at IRQL.DISPATCH behind it, before the code below goes on.

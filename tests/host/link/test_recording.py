@@ -191,3 +191,23 @@ def test_a_replay_takes_no_settings(tmp_path: Path) -> None:
     open_board("model", record=file).close()
     with pytest.raises(EnvironmentProblem, match="a replay takes no clock_ppm"):
         open_board(f"replay:{file}", clock_ppm=3.0)
+
+
+def test_requests_sent_ahead_are_recorded_and_replayed(tmp_path: Path) -> None:
+    other = Request.read(0x21, 2)
+    recorder = Recorder(tmp_path / "run.rec")
+    recorder.heading(HEADING)
+    links: list[Link] = [recorder.link(Echo())]
+    for turn in range(2):
+        link = links[turn]
+        link.send([READ])
+        link.send([other])
+        assert link.receive() == [Reply(Status.OK, b"\x12" * 4)]
+        link.send([Request.wait(7)])
+        assert link.receive() == [Reply(Status.OK, b"\x21" * 2)]
+        with pytest.raises(LinkError, match="the wire broke"):
+            link.receive()
+        link.close()
+        if turn == 0:
+            recorder.close()
+            links.append(ReplayLink(Recording(tmp_path / "run.rec")))

@@ -60,6 +60,40 @@ def test_transfers_are_whole_packets_within_the_limit(link: UsbLink, server: Usb
     assert all(size % 64 == 0 and size <= 16384 for size in sizes) and len(sizes) == 3
 
 
+@pytest.mark.parametrize("length", [4, 52, 53, 116, 500, 4000])
+def test_requests_sent_ahead_are_answered_in_order(link: UsbLink, length: int) -> None:
+    """Also where a packet holds the end of one batch's replies and the beginning of the next one's."""
+    data = [bytes((index + turn) & 0xFF for index in range(length)) for turn in range(5)]
+    link.send([Request.write(0, data[0])])
+    for turn in range(5):
+        link.send([Request.read(0, length), Request.write(0, data[(turn + 1) % 5])])
+        assert link.receive()[-1] == Reply(Status.OK)
+        if turn == 2:  # all of them fetched, none ahead
+            assert link.receive()[0] == Reply(Status.OK, data[2])
+            link.send([Request.write(0, data[3])])
+    assert link.receive()[0] == Reply(Status.OK, data[4])
+    assert link.exchange([Request.read(0, length)]) == [Reply(Status.OK, data[0])]
+
+
+def test_a_failure_with_requests_ahead_is_a_link_error_and_the_link_recovers(
+    link: UsbLink, server: UsbipServer
+) -> None:
+    for _ in range(2):
+        server.device.damage = lambda data: data[:5] + bytes([data[5] ^ 1]) + data[6:]
+        link.send([Request.read(0, 52)])
+        link.send([Request.read(0, 4)])
+        with pytest.raises(LinkError, match="check byte"):
+            link.receive()
+        server.device.damage = lambda data: data
+        link.send([Request.read(8, 4)])
+        assert link.receive() == [Reply(Status.OK, bytes(4))]
+    server.device.halted.add(0x01)
+    link._dirty = False
+    with pytest.raises(LinkError, match="pipe error"):
+        link.send([Request.read(0, 4)])
+    assert link.exchange([Request.read(0, 4)]) == [Reply(Status.OK, bytes(4))]
+
+
 def test_small_exchange_costs_little_python(link: UsbLink, monkeypatch: pytest.MonkeyPatch) -> None:
     """The overhead above the backend's own transfers, which are replaced by memory here."""
     answers: list[bytes] = []
@@ -246,6 +280,15 @@ def test_no_permission_names_the_udev_rule(server: UsbipServer, monkeypatch: pyt
         open_link(server)
     assert udev_rule(0x1209, 1) in str(caught.value) and "/etc/udev/rules.d/70-codecrig.rules" in str(caught.value)
     assert 'ATTR{product}=="codecrig*"' in udev_rule(0x1209, 1) and 'TAG+="uaccess"' in udev_rule(0x1209, 1)
+
+
+def test_a_chip_that_the_firmware_refuses_is_told_with_what_to_do(server: UsbipServer) -> None:
+    server.device.strings[2] = "codecrig pico-ice: needs RP2040 B2 or later"
+    (found,) = list_devices(UsbipBackend("127.0.0.1", server.port, "1-1"))
+    assert found.product == "codecrig pico-ice: needs RP2040 B2 or later"
+    for product in ("codecrig", "codecrig pico-ice"):
+        with pytest.raises(DeviceNotFound, match="this chip: it needs RP2040 B2 or later; next step: .*printed on"):
+            open_link(server, product=product)
 
 
 def test_no_libusb(monkeypatch: pytest.MonkeyPatch) -> None:
