@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from codecrig.board import BoardListing
-from codecrig.link.usb import UsbDevice
+from codecrig.link.usb import UsbDevice, refusal_help
 
 Run = Callable[..., Any]
 
@@ -45,7 +45,7 @@ def test_info_of_the_model(codecrig: Run) -> None:
     assert outcome.status == 0
     assert outcome.result["board"] == "model"
     assert outcome.result["identity"]["streams"] >= 2
-    assert outcome.result["profile"]["rates"] [:2] == [48_000, 96_000]
+    assert outcome.result["profile"]["rates"][:2] == [48_000, 96_000]
     assert outcome.result["clock"]["error_ppm"] == pytest.approx(37.0, abs=5.0)
     assert "48000 Hz" in outcome.out
 
@@ -89,6 +89,17 @@ def test_doctor_says_whether_connected_boards_may_be_opened(codecrig: Run, monke
     denied = found["board BBB"]
     assert (denied["state"], denied["detail"]) == ("wrong", "no permission to open it")
     assert denied["fix"] == "put the line into a file"
+
+
+def test_doctor_shows_a_chip_that_the_firmware_refuses(codecrig: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What such a board says is in tests/firmware/test_usb.c, how it is found in tests/host/link/test_usb.py."""
+    product = "codecrig pico-ice: needs RP2040 B2 or later"
+    board = UsbDevice(0x1209, 1, product, "CCC", "usb 1209:0001 bus 1 address 6", refusal_help(product))
+    monkeypatch.setattr("codecrig.cli.doctor.list_devices", lambda: [board])
+    refused = checks(codecrig("doctor"))["board CCC"]
+    assert refused["state"] == "wrong"
+    assert refused["detail"] == "the firmware does not run on this chip: it needs RP2040 B2 or later"
+    assert refused["fix"].startswith("take another board") and "RP2-B2 is the first" in refused["fix"]
 
 
 def test_doctor_looks_for_the_tools_of_the_firmware(
