@@ -116,18 +116,18 @@ def throughput(board: Board, total_bytes: int = 262_144) -> list[Flow]:
 def throughput_listening(board: Board, total_bytes: int = 262_144) -> list[Flow]:
     """Audio memory written and read through a view, while somebody wants to hear of events."""
     view = board.memory_view(0, 65536)
-    data = random.Random(4).randbytes(16384)
+    data = random.Random(4).randbytes(5760)  # 20 ms of 48 kHz stereo of 24 bits
     spans = range(0, total_bytes, len(data))
 
     def write() -> int:
         for span in spans:
-            view.write(span % 65536, data)
-        return total_bytes
+            view.write(span % 49152, data)
+        return len(data) * len(spans)
 
     def read() -> int:
         for span in spans:
-            view.read(span % 65536, len(data))
-        return total_bytes
+            view.read(span % 49152, len(data))
+        return len(data) * len(spans)
 
     unsubscribe = board.events.subscribe(None, lambda record: None)
     try:

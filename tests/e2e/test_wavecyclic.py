@@ -171,7 +171,7 @@ def test_a_looped_client_buffer(board: Board, port: PortWaveCyclic) -> None:
     for pin in (capture, render):
         pin.set_state(KSSTATE.RUN)
     converter(board, InputSelect.LOOPBACK)
-    heard = run_for(capture, 0.2)[4:]
+    heard = run_for(capture, 0.21)[4:]
     assert len(heard) > 190 * MS and heard == (bytes(client) * 10)[: len(heard)]
     assert all(0 <= offset < 4000 for offset in (render.position().PlayOffset, render.position().WriteOffset))
 

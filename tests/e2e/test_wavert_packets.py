@@ -169,15 +169,17 @@ def test_the_packet_behind_a_pause_carries_the_time_of_its_own_frames(board: Boa
     pin = port.open_pin(1, True, FORMAT, packet_bytes=frames * BLOCK)
     pin.set_state(KSSTATE.RUN)
     packets, data = [], []
-    pauses = 0
+    least_pause = most_pause = 0  # ticks
     for number in range(5):
         if number == 1:
             board.sleep(0.003)
-            pin.set_state(KSSTATE.PAUSE)
             before = board.clock.now()
+            pin.set_state(KSSTATE.PAUSE)
+            paused = board.clock.now()
             board.sleep(0.050)
-            pauses = board.clock.now() - before
+            least_pause = board.clock.now() - paused
             pin.set_state(KSSTATE.RUN)
+            most_pause = board.clock.now() - before
         assert pin.wait_packet(1.0)
         packet, content = pin.read_packet()
         packets.append(packet)
@@ -185,9 +187,9 @@ def test_the_packet_behind_a_pause_carries_the_time_of_its_own_frames(board: Boa
     expected = PatternSequence(PatternKind.RAMP, 1).take(5 * frames)
     assert b"".join(data) == encode_samples(expected, 2).tobytes()
     times = [packet.PerformanceCounterValue for packet in packets]
-    pause_ns = pauses * 1e9 / float(board.profile.clock_rate)
+    least_ns, most_ns = (ticks * 1e9 / float(board.profile.clock_rate) for ticks in (least_pause, most_pause))
     assert abs(times[1] - times[0] - 10_000_000) < 300_000
-    assert abs(times[2] - times[1] - 10_000_000 - pause_ns) < 1_500_000
+    assert least_ns - 300_000 < times[2] - times[1] - 10_000_000 < most_ns + 300_000
     assert abs(times[3] - times[2] - 10_000_000) < 300_000
 
 
@@ -276,6 +278,8 @@ def test_the_position_is_the_count_of_the_dac(board: Board, port: PortWaveRT) ->
     for pause in range(60):
         position = render.position()
         found[-1] = (found[-1][0], position.PlayOffset // BLOCK)
+        if found[-1][1] > 2900:
+            break  # before the buffer begins again
         board.sleep(0.0001 * (pause % 7))
     tap = board.bench.tap_read()
     board.bench.tap_stop()

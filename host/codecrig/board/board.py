@@ -27,16 +27,18 @@ if TYPE_CHECKING:
 
 LONGEST_WAIT_S = 1.0
 """Longest single WAIT in board time, well inside every transport time-out; longer waits are cut into these."""
-DEAF_BYTES = 1024
-"""Longest data during which no event is heard: a millisecond of a full-speed bus."""
+LEAST_HEARD_BYTES = 1024
+"""While so much data moves, no event is heard: a millisecond of a full-speed bus."""
+MOST_HEARD_BYTES = 6144
+"""20 ms of 48 kHz stereo of 24 bits, and some. Who moves more both ways has no bus left for looks and answers."""
 _LOOK, _ANSWER, _RECORDS = -1, -2, -3
 """Numbers of requests that are not the caller's."""
 _LOOK_OUT_BYTES = wire.HEADER_BYTES
 _LOOK_REPLY_BYTES = wire.HEADER_BYTES + LOOK_BYTES
-BATCH_OUT_BYTES = 11 * wire.PACKET_BYTES - _LOOK_OUT_BYTES
+BATCH_OUT_BYTES = 13 * wire.PACKET_BYTES - _LOOK_OUT_BYTES
 """Data written between two looks at the event ring. With the look a batch fills its packets, and so do its replies,
 64 bytes, which therefore leave at once."""
-BATCH_REPLY_BYTES = 8 * wire.PACKET_BYTES - _LOOK_REPLY_BYTES
+BATCH_REPLY_BYTES = 9 * wire.PACKET_BYTES - _LOOK_REPLY_BYTES
 """The same for data read. Less, because what was asked for ahead comes before the answer to anything else."""
 SNAPSHOT_TRIES = 3
 """The engine serves a snapshot between two visits (microseconds); each try is a round trip."""
@@ -227,7 +229,8 @@ class Board:
         as they do in `pump`. The replies of each batch fill whole packets (its look is made as long as that takes), or
         the last of them would leave only with those of the next.
         """
-        if not self.events.listening or sum(request.length for request in requests) <= DEAF_BYTES:
+        length = sum(request.length for request in requests)
+        if not self.events.listening or length <= LEAST_HEARD_BYTES or length > MOST_HEARD_BYTES:
             return self.transact(requests)
         parts: dict[int, list[bytes]] = {index: [] for index in range(len(requests))}
         ahead: deque[list[tuple[int, Request]]] = deque()
