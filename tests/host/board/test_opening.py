@@ -43,7 +43,7 @@ def test_names_that_lead_nowhere(name: str, text: str) -> None:
 
 
 def test_settings_of_a_simulated_board_are_refused_elsewhere(tmp_path: Path) -> None:
-    with pytest.raises(EnvironmentProblem, match="'model' is of kind 'model': trace and pace are for a twin"):
+    with pytest.raises(EnvironmentProblem, match="'model' is of kind 'model': trace, pace and defect are for a twin"):
         open_board("model", trace=tmp_path / "wave.fst")
     with pytest.raises(EnvironmentProblem, match="'model' is simulated: a serial number chooses among physical boards"):
         open_board("model", serial="AAA")
