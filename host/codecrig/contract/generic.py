@@ -560,6 +560,7 @@ def the_stream_starts_within_20_ms(rig: Rig) -> None:
 
     def judge(rig: Rig, model: str, rate: float, readings: _Readings) -> None:
         slope, intercept, _ = _line(readings)
+        rig.expect(slope > rate / 2, f"{model}: rate of the position", f"about {rate:g} frames/s", f"{slope:g}")
         start_ms = (-intercept / slope - readings.run_called_s) * 1000
         rig.note(f"{model}: start latency", f"{start_ms:.3f} ms", "GetPosition extrapolated")
         rig.expect(start_ms <= 20, f"{model}: start latency", "at most 20 ms", f"{start_ms:.3f} ms")
