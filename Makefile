@@ -50,11 +50,13 @@ mutate: $(VENV)/test.stamp
 	$(BIN)/python hdl/mutate/mutate.py
 
 # All of the above; the contract with whole spans (ten minutes of clock on the twin: half an hour); the WaveRT tests inside a cocotb
-# simulation, and all end-to-end tests on the flashed firmware in the emulator, both with the rules of the contract that are marked for them.
+# simulation, and all end-to-end tests on the flashed firmware in the emulator, both with the rules of the contract that are marked for them;
+# which rules fail on each saboteur.
 nightly: test synth prove mutate
 	$(BIN)/pytest --pyargs codecrig.contract --board model --board twin --long
 	$(BIN)/pytest --board cocotb tests/e2e/test_wavert.py tests/contract/test_rules.py
 	$(BIN)/pytest --board twin-rp2040 tests/contract/test_rules.py
+	$(BIN)/python tests/contract/failing.py --check
 	$(BIN)/pytest --board twin-rp2040 tests/e2e
 
 # The figures of docs/firmware.md, on the firmware that is flashed.
