@@ -9,6 +9,7 @@ TinyUSB are found as `sources.py` says. It loads nothing onto a board.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -140,6 +141,81 @@ def footprint(folder: Path) -> dict[str, int]:
     }
 
 
+# What calls through pointers, and what those may point to: commands, class drivers, printf's outputs, handlers.
+THROUGH_POINTERS = {
+    "main": r"command_\w+",
+    "tud_task_ext|usbd_control_xfer_cb|tud_rhport_init|configuration_reset|process_control_request": (
+        r"(driver|cdcd)_\w+|control|usbd_\w+|tud_vendor_control_xfer_cb"
+    ),
+    "print|_vsnprintf|_ntoa_format|__wrap_snprintf": r"_out_(buffer|null)",
+    "irq_handler_chain_first_slot": r"dcd_rp2040_irq",
+    "hardware_alarm_irq_handler": r"on_\w+",
+    "dcd_event_handler": r"tud_event_hook_cb",
+    r"rom_\S+|flash_\w+": r"(?!)",  # code of the boot ROM: the way to its boot loader, and the serial number at start
+}
+INTERRUPTS = r"irq_handler_chain_first_slot|dcd_rp2040_irq|on_\w+|hardware_alarm_irq_handler"
+NEVER_RETURN = {"panic", "hard_assertion_failure", "panic_unsupported", "_exit"}
+EXCEPTION_FRAME_BYTES = 36  # eight registers, and a word to align them
+
+
+def stack_bound(folder: Path) -> int:
+    """Bytes of stack that the firmware's calls take at most, by the frames in its machine code, an interrupt included.
+
+    Interrupts do not nest. Raises ValueError for a frame that is not constant, and for recursion.
+    """
+    tool = ["arm-none-eabi-objdump", "-d", "--no-show-raw-insn", "codecrig.elf"]
+    text = subprocess.run(tool, cwd=folder, capture_output=True, text=True, check=True).stdout
+    frames: dict[str, int] = {}
+    calls: dict[str, set[str]] = {}
+    pointers: set[str] = set()
+    function = ""
+    for line in text.splitlines():
+        if start := re.fullmatch(r"[0-9a-f]{8} <(\S+)>:", line):
+            function = start[1]
+            frames.setdefault(function, 0)
+            calls.setdefault(function, set())
+        if not (found := re.match(r"\s*[0-9a-f]+:\s+(\S+)\s*(.*)", line)):
+            continue
+        operation, operands = found[1].removesuffix(".w"), found[2]
+        if operation == "push" or operands.startswith("sp!, {") and operation == "stmdb":
+            for first, last in re.findall(r"(\w+)(?:-r(\d+))?[,}]", operands):
+                frames[function] += 4 * (int(last) - int(first[1:]) + 1 if last else 1)
+        elif size := re.search(r"\[sp, #-(\d+)\]!", operands):
+            frames[function] += int(size[1])
+        elif operation in ("sub", "subw") and (size := re.match(r"sp, (?:sp, )?#(\d+)", operands)):
+            frames[function] += int(size[1])
+        elif (
+            operation in ("add", "sub", "mov")
+            and re.match(r"sp, (?!(sp, )?#)", operands)
+            and function != "_entry_point"
+        ):
+            raise ValueError(f"{function}: its frame is not constant ({line.strip()})")
+        elif operation == "blx":
+            pointers.add(function)
+        elif operation.startswith("b") and (target := re.search(r"<([^+>]+)>", operands)):
+            calls[function] |= {target[1]} - NEVER_RETURN - {function}
+    for callers, called in THROUGH_POINTERS.items():
+        for name in frames:
+            if re.fullmatch(callers, name):
+                calls[name] |= {other for other in frames if re.fullmatch(called, other)} - {name}
+                pointers.discard(name)
+    known: dict[str, int] = {}
+
+    def depth(name: str, above: tuple[str, ...]) -> int:
+        if name in above:
+            raise ValueError(f"recursion: {' > '.join([*above, name])}")
+        if name in pointers:
+            raise ValueError(f"{' > '.join([*above, name])} calls through a pointer, nobody knows what")
+        if name not in known:
+            known[name] = frames[name] + max(
+                (depth(each, (*above, name)) for each in calls[name] & frames.keys()), default=0
+            )
+        return known[name]
+
+    interrupts = [name for name in frames if re.fullmatch(INTERRUPTS, name)]
+    return depth("main", ()) + EXCEPTION_FRAME_BYTES + max(depth(name, ()) for name in interrupts)
+
+
 def _say(text: str) -> None:
     print(text, file=sys.stderr)
 
@@ -157,7 +233,7 @@ def main(names: list[str]) -> int:
             print(
                 f"  flash {bytes_of['flash']:,} bytes; "
                 f"RAM {bytes_of['ram']:,} bytes, {bytes_of['zeroed']:,} of them data; "
-                f"stack {bytes_of['stack']:,} bytes, of which `make firmware-figures` tells the use"
+                f"stack {bytes_of['stack']:,} bytes, of which calls take {stack_bound(folder):,} at most"
             )
     except (BuildFailed, sources.SourceError) as error:
         _say(f"error: {error}")

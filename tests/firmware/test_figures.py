@@ -11,6 +11,7 @@ import pytest
 from test_firmware import FIRMWARE
 
 from codecrig.board import Board, open_board
+from codecrig.twin import build_emulation
 
 # A microcontroller of 61.44 MHz has 3,200 cycles for each of the 19 packets of a millisecond; half is for other things.
 MOST_CYCLES_PER_PACKET = 1600
@@ -79,4 +80,6 @@ def test_stack_and_bus_are_clean(emulated: Board) -> None:
     measure.deepest_calls(emulated)
     mcu = emulated.bench.statistics()["microcontroller"]
     assert 100 < mcu["stack_used"] < mcu["stack_bytes"] // 2
+    bound = load("build").stack_bound(build_emulation().firmware.parent)
+    assert mcu["stack_used"] <= bound <= mcu["stack_bytes"] * 3 // 4
     assert (mcu["sequence_errors"], mcu["overflows"]) == (0, 0)
