@@ -3,7 +3,7 @@
 `python tests/contract/failing.py` makes the record anew, about an hour; broken off and started again it goes on where
 it was, as long as nothing in the package has changed. `--check` compares instead of writing. Names restrict both to
 these saboteurs. `--related` leaves out the rules that have nothing to do with what the defect is built into, and
-takes a third of the time. test_failing.py looks at a few saboteurs with every run.
+takes a third of the time. test_failing_sets.py looks at a few saboteurs with every run.
 """
 
 from __future__ import annotations
