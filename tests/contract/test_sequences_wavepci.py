@@ -7,15 +7,13 @@ moved differs by some frames between boards.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
-from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from sequences import answer_alike
 
-from codecrig.board import Board, open_board
+from codecrig.board import Board
 from codecrig.contract.rig import Rig
 from codecrig.contract.wavepci_doubles import Piece, WavePciBench, WavePciSide
 from codecrig.link import registers as regs
@@ -211,32 +209,8 @@ class Sequences(RuleBasedStateMachine):
             assert not problems
 
 
-@pytest.fixture(scope="module")
-def boards() -> Iterator[tuple[Board, Board]]:
-    with open_board("model") as model, open_board("twin") as twin:
-        yield model, twin
+def test_model_and_twin_answer_alike() -> None:
+    def enough(machine: type[Sequences]) -> bool:
+        return machine.frames_run > 3_000 and machine.mappings_released > 20 and machine.mappings_revoked > 30
 
-
-def test_model_and_twin_answer_alike(boards: tuple[Board, Board]) -> None:
-    class Machine(Sequences):
-        pass
-
-    Machine.boards = boards
-    chosen = settings(
-        max_examples=24,
-        stateful_step_count=30,
-        deadline=None,
-        database=None,
-        phases=[Phase.generate, Phase.shrink],
-        suppress_health_check=list(HealthCheck),
-    )
-
-    def enough() -> bool:
-        return Machine.frames_run > 3_000 and Machine.mappings_released > 20 and Machine.mappings_revoked > 30
-
-    # What a seed leads to depends on hypothesis's version: seeds follow until every kind of call has been met often.
-    for number in range(1, 9):
-        run_state_machine_as_test(seed(number)(Machine), settings=chosen)
-        if enough():
-            break
-    assert enough()
+    answer_alike(Sequences, enough, examples=24, steps=30)

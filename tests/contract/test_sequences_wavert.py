@@ -6,15 +6,14 @@ stands while calls are made, so that both boards are inside the same packet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import pytest
-from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from sequences import answer_alike
 
-from codecrig.board import Board, BoardSystem, open_board
+from codecrig.board import Board, BoardSystem
 from codecrig.link import registers as regs
 from codecrig.link.registers import InputSelect
 from codecrig.miniport.wavert import MiniportWaveRT
@@ -251,32 +250,8 @@ class Sequences(RuleBasedStateMachine):
             side.close()
 
 
-@pytest.fixture(scope="module")
-def boards() -> Iterator[tuple[Board, Board]]:
-    with open_board("model") as model, open_board("twin") as twin:
-        yield model, twin
+def test_model_and_twin_answer_alike() -> None:
+    def enough(machine: type[Sequences]) -> bool:
+        return machine.frames_run > 5_000 and machine.ends > 3
 
-
-def test_model_and_twin_answer_alike(boards: tuple[Board, Board]) -> None:
-    class Machine(Sequences):
-        pass
-
-    Machine.boards = boards
-    chosen = settings(
-        max_examples=18,
-        stateful_step_count=35,
-        deadline=None,
-        database=None,
-        phases=[Phase.generate, Phase.shrink],
-        suppress_health_check=list(HealthCheck),
-    )
-
-    def enough() -> bool:
-        return Machine.frames_run > 5_000 and Machine.ends > 3
-
-    # What a seed leads to depends on hypothesis's version: seeds follow until every kind of call has been met often.
-    for number in range(1, 9):
-        run_state_machine_as_test(seed(number)(Machine), settings=chosen)
-        if enough():
-            break
-    assert enough()
+    answer_alike(Sequences, enough, examples=18, steps=35)

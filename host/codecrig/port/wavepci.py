@@ -582,7 +582,7 @@ class WavePciPin(Pin):
 
     def set_format(self, data_format: Format) -> None:
         """Change the format. Only in STOP: the miniport is not asked in other states. Raises NtStatusError."""
-        self._system.require(IRQL.PASSIVE, "IMiniportWavePciStream.set_format")
+        self._passive("set_format")
         if self._state is not KSSTATE.STOP:
             raise NtStatusError(NTSTATUS.INVALID_DEVICE_REQUEST, f"the format cannot change in {self._state.name}")
         self._stream.set_format(data_format)
