@@ -82,13 +82,18 @@ class Link(ABC):
         """Send requests ahead, at most as many as fit one transfer: `receive` gives the replies.
 
         Keeps a link busy both ways. Between `send` and the `receive` that goes with it nothing but these two may be
-        called. Where nothing can be sent ahead it is only kept until then.
+        called. Where nothing can be sent ahead it is only kept until then. A LinkError drops all that was sent ahead.
         """
         self._ahead.append(requests)
 
     def receive(self) -> list[Reply]:
         """The replies to the oldest requests that were sent ahead. Raises LinkError."""
-        return self.exchange(self._ahead.popleft())
+        requests = self._ahead.popleft()
+        try:
+            return self.exchange(requests)
+        except LinkError:
+            self._ahead.clear()
+            raise
 
     @cached_property
     def _ahead(self) -> deque[Sequence[Request]]:

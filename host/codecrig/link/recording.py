@@ -22,7 +22,8 @@ import base64
 import json
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -151,37 +152,33 @@ class _RecordedLink(Link):
         self.serial = link.serial
 
     def exchange(self, requests: Sequence[Request]) -> list[Reply]:
-        began = self._recorder.since_start_us()
-        try:
-            replies = self._link.exchange(requests)
-        except LinkError as error:
-            self._recorder._put(["e", began, _requests(requests), str(error)])
-            raise
-        self._put(began, requests, replies)
-        return replies
+        return self._noted(requests, lambda: self._link.exchange(requests))
 
     def send(self, requests: Sequence[Request]) -> None:
-        self._ahead.append(requests)
-        try:
+        with self._failure_noted(requests):
             self._link.send(requests)
-        except LinkError as error:
-            self._recorder._put(["e", self._recorder.since_start_us(), _requests(self._ahead.popleft()), str(error)])
-            raise
+        self._ahead.append(requests)
 
     def receive(self) -> list[Reply]:
-        requests = self._ahead.popleft()
-        began = self._recorder.since_start_us()
-        try:
-            replies = self._link.receive()
-        except LinkError as error:
-            self._recorder._put(["e", began, _requests(requests), str(error)])
-            raise
-        self._put(began, requests, replies)
-        return replies
+        return self._noted(self._ahead.popleft(), self._link.receive)
 
-    def _put(self, began: int, requests: Sequence[Request], replies: Sequence[Reply]) -> None:
+    def _noted(self, requests: Sequence[Request], ask: Callable[[], list[Reply]]) -> list[Reply]:
+        began = self._recorder.since_start_us()
+        with self._failure_noted(requests):
+            replies = ask()
         answers = [[int(reply.status), _encoded(reply.data)] for reply in replies]
         self._recorder._put(["x", began, _requests(requests), answers])
+        return replies
+
+    @contextmanager
+    def _failure_noted(self, requests: Sequence[Request]) -> Iterator[None]:
+        began = self._recorder.since_start_us()
+        try:
+            yield
+        except LinkError as error:
+            self._ahead.clear()
+            self._recorder._put(["e", began, _requests(requests), str(error)])
+            raise
 
     def host_time_ns(self) -> int:
         now = self._link.host_time_ns()

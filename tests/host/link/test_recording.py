@@ -211,3 +211,22 @@ def test_requests_sent_ahead_are_recorded_and_replayed(tmp_path: Path) -> None:
         if turn == 0:
             recorder.close()
             links.append(ReplayLink(Recording(tmp_path / "run.rec")))
+
+
+def test_a_failure_drops_what_else_was_sent_ahead(tmp_path: Path) -> None:
+    other = Request.read(0x21, 2)
+    recorder = Recorder(tmp_path / "run.rec")
+    recorder.heading(HEADING)
+    links: list[Link] = [recorder.link(Echo())]
+    for turn in range(2):
+        link = links[turn]
+        link.send([Request.wait(7)])
+        link.send([READ])
+        with pytest.raises(LinkError, match="the wire broke"):
+            link.receive()
+        link.send([other])
+        assert link.receive() == [Reply(Status.OK, b"\x21" * 2)]
+        link.close()
+        if turn == 0:
+            recorder.close()
+            links.append(ReplayLink(Recording(tmp_path / "run.rec")))
